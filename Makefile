@@ -1,0 +1,73 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3.11
+PORT ?= 8000
+DATA ?= ../shared/xrays
+UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url
+IN_SERVICE = .venv-run/bin/python
+IN_DEV = .venv/bin/python
+
+.PHONY: help run test check format openapi train image image-test requests bench lock clean
+
+help:  ## what each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+run: .venv-run/ready  ## set up and serve the bundled model on http://127.0.0.1:8000 (PORT=9000)
+	XPRO_PORT=$(PORT) $(IN_SERVICE) -m service
+
+test: .venv/ready  ## set up and run the tests
+	$(IN_DEV) -m pytest $(ARGS)
+
+check: .venv/ready  ## format, lint, types, drift of openapi.json
+	$(IN_DEV) -m ruff format --check .
+	$(IN_DEV) -m ruff check .
+	$(IN_DEV) -m mypy
+	$(IN_DEV) -m service.openapi --check
+
+format: .venv/ready  ## format the code and mend what the linter can mend
+	$(IN_DEV) -m ruff format .
+	$(IN_DEV) -m ruff check --fix .
+
+openapi: .venv/ready  ## write openapi/openapi.json anew
+	$(IN_DEV) -m service.openapi
+
+train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle
+	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/xpro-demo
+
+image:  ## build the Docker image of the service
+	docker build --tag x-pro .
+
+image-test:  ## build the image, start it with compose and look at it from inside
+	bash tests/image/run.sh
+
+requests: .venv/ready  ## post every file of ../shared/requests, one by one and 16 at a time
+	$(IN_DEV) -m benchmarks.requests
+
+bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNet121
+	$(IN_DEV) -m benchmarks.engines
+
+lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
+	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt
+	for set in service tensorflow training; do \
+	  $(UV_COMPILE) -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt || exit 1; \
+	done
+
+clean:  ## remove what make has set up
+	rm -rf .venv .venv-run .tools
+
+.venv-run/ready: requirements/service.txt
+	$(call install,.venv-run,--require-hashes -r $<)
+
+.venv/ready: requirements/dev.txt
+	$(call install,.venv,--require-hashes -r $<)
+
+.tools/ready:
+	$(call install,.tools,uv)
+
+define install
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) with venv is needed; on Debian: apt-get install python3.11-venv"; exit 1; }
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+	@touch $@
+endef

@@ -1,0 +1,1 @@
+"""What training and service agree on: findings, pixels, bundle."""

@@ -1,0 +1,202 @@
+"""The model bundle: write its description, verify it, open it; refuse what does not match.
+
+A bundle is a TensorFlow SavedModel directory with two more files in `assets.extra/`, a place that
+TensorFlow itself leaves to others: `bundle.json` (what the model is, and the SHA-256 of every other
+file) and `golden.npz` (inputs with the outputs that the exporter saw).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.findings import FINDINGS
+from contract.pixels import CONTRACT_VERSION
+
+FORMAT_VERSION: Final = 1
+DESCRIPTION: Final = "assets.extra/bundle.json"
+GOLDEN: Final = "assets.extra/golden.npz"
+_COMPUTED: Final = ("files", "digest")
+
+
+class BundleError(Exception):
+    """A bundle that must not be served; the message names what differs."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs uint8[N,S,S,1] and what the exporter saw of them, float32[N,14] each."""
+
+    image: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk; `description` is the content of its bundle.json."""
+
+    path: Path
+    description: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.description["name"])
+
+    @property
+    def version(self) -> str:
+        return str(self.description["version"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the whole description and, through it, over every file of the bundle."""
+        return str(self.description["digest"])
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return int(self.description["input_size"])
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Per finding, the probability from which it is called positive."""
+        return tuple(float(finding["threshold"]) for finding in self.description["findings"])
+
+    def golden(self) -> Golden:
+        """Read the golden examples; raises BundleError where they do not fit the bundle."""
+        size, count = self.input_size, len(FINDINGS)
+        try:
+            with np.load(self.path / GOLDEN, allow_pickle=False) as arrays:
+                golden = Golden(arrays["image"], arrays["probabilities"], arrays["logits"])
+        except (OSError, KeyError, ValueError) as error:
+            raise BundleError(f"{GOLDEN} cannot be read: {error}") from error
+        n = len(golden.image)
+        if n == 0 or golden.image.shape != (n, size, size, 1) or golden.image.dtype != np.uint8:
+            raise BundleError(f"{GOLDEN}: image is not uint8[N,{size},{size},1] with N > 0.")
+        if not golden.probabilities.shape == golden.logits.shape == (n, count):
+            raise BundleError(f"{GOLDEN}: the outputs are not float32[{n},{count}].")
+        return golden
+
+
+def write_description(directory: Path, description: Mapping[str, Any]) -> str:
+    """Seal a finished SavedModel directory with its description and return the bundle's digest.
+
+    `description` lacks only what is computed here: `files` (path -> SHA-256) and `digest`.
+    Raises BundleError where the sealed bundle would not open.
+    """
+    sealed = {k: v for k, v in description.items() if k not in _COMPUTED}
+    sealed["files"] = _hash_files(directory)
+    sealed["digest"] = _digest(sealed)
+    target = directory / DESCRIPTION
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(_serialise(sealed))
+    return open_bundle(directory).digest
+
+
+def find_bundle(directory: Path) -> Path:
+    """Return `directory` if it is a bundle, else its highest numbered version `directory/<n>`.
+
+    Raises BundleError where neither holds a SavedModel.
+    """
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    numbered = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
+    versions = sorted(numbered, key=lambda path: int(path.name))
+    if not versions:
+        raise BundleError(
+            f"{directory} holds no saved_model.pb and no numbered version of a model."
+        )
+    return versions[-1]
+
+
+def open_bundle(directory: Path) -> Bundle:
+    """Verify every byte of a bundle and open it.
+
+    Checks that no file is missing, surplus or changed, that the format, the pixel contract and the
+    findings in their order are those of this program, and that every threshold is a probability.
+    Raises BundleError that names what differs. The golden outputs are for the engine to replay.
+    """
+    description = _read_description(directory)
+    _check_contract(description)
+    _check_digest(directory, description)
+    _check_files(directory, description)
+    return Bundle(directory, description)
+
+
+def _serialise(description: Mapping[str, Any]) -> bytes:
+    text = json.dumps(description, indent=1, sort_keys=True, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    undigested = {k: v for k, v in description.items() if k != "digest"}
+    return "sha256:" + hashlib.sha256(_serialise(undigested)).hexdigest()
+
+
+def _hash_files(directory: Path) -> dict[str, str]:
+    hashes = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and name != DESCRIPTION:
+            with path.open("rb") as file:
+                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def _read_description(directory: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((directory / DESCRIPTION).read_bytes())
+    except OSError as error:
+        raise BundleError(f"{DESCRIPTION} is missing or unreadable: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{DESCRIPTION} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(description, dict):
+        raise BundleError(f"{DESCRIPTION} is damaged: it is not a JSON object.")
+    return description
+
+
+def _check_digest(directory: Path, description: Mapping[str, Any]) -> None:
+    # Compared as bytes too, so that a changed bit in a blank or an escape does not pass.
+    raw = (directory / DESCRIPTION).read_bytes()
+    if description.get("digest") != _digest(description) or raw != _serialise(description):
+        raise BundleError(f"{DESCRIPTION} was changed after export: its digest does not match.")
+    if not isinstance(description.get("files"), dict):
+        raise BundleError(f"{DESCRIPTION} lists no files.")
+
+
+def _check_files(directory: Path, description: Mapping[str, Any]) -> None:
+    expected, found = description["files"], _hash_files(directory)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise BundleError(f"{name} is missing.")
+        if name not in expected:
+            raise BundleError(f"{name} is not part of the bundle; remove it.")
+        if expected[name] != found[name]:
+            raise BundleError(f"{name} is damaged: SHA-256 {found[name]}, not {expected[name]}.")
+    for needed in ("saved_model.pb", GOLDEN):
+        if needed not in expected:
+            raise BundleError(f"{needed} is missing.")
+
+
+def _check_contract(description: Mapping[str, Any]) -> None:
+    for key, ours in (("format_version", FORMAT_VERSION), ("contract_version", CONTRACT_VERSION)):
+        if description.get(key) != ours:
+            raise BundleError(f"{key} is {description.get(key)!r}; this program needs {ours}.")
+    try:
+        names = [str(finding["name"]) for finding in description["findings"]]
+        thresholds = [float(finding["threshold"]) for finding in description["findings"]]
+        str(description["name"]), str(description["version"]), int(description["input_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{DESCRIPTION} lacks a needed entry: {error!r}.") from error
+    for place, (theirs, ours_) in enumerate(zip(names, FINDINGS, strict=False), start=1):
+        if theirs != ours_:
+            raise BundleError(f"finding {place} is {theirs!r}; this program needs {ours_!r}.")
+    if len(names) != len(FINDINGS):
+        raise BundleError(f"{len(names)} findings; this program needs {len(FINDINGS)}.")
+    if not all(0.0 < threshold < 1.0 for threshold in thresholds):
+        raise BundleError("a threshold lies outside the open interval from 0 to 1.")

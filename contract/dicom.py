@@ -1,0 +1,160 @@
+"""DICOM -> grey pixels: which objects are taken, and their way through the pixel rules."""
+
+import io
+from collections.abc import Callable
+from typing import Final
+
+from pydicom import filereader, uid
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.tag import BaseTag, Tag
+
+from contract.errors import (
+    DamagedFile,
+    InputError,
+    InputWarning,
+    NoPixels,
+    NotFrontalChest,
+    SeveralFrames,
+    TooComplex,
+    UnsupportedPixels,
+)
+from contract.grayscale import to_display
+from contract.image import Grey, to_grey
+from contract.limits import check_size
+from contract.transfer import check_transfer_syntax, decode_samples
+
+MAX_ELEMENTS: Final = 20_000
+"""Top-level elements; a radiograph has some hundreds, two million empty ones cost 430 MB."""
+
+# Nothing else of the header is kept: what identifies the patient is not even held in memory.
+_KEYWORDS: Final = (
+    "SOPClassUID Modality BodyPartExamined ViewPosition "
+    "Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
+    "BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit "
+    "RescaleSlope RescaleIntercept ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth "
+    "VOILUTFunction PresentationLUTShape "
+    "RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor "
+    "BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData "
+    "GreenPaletteColorLookupTableData BluePaletteColorLookupTableData "
+    "FloatPixelData DoubleFloatPixelData PixelData"
+).split()
+_TAGS: Final[list[BaseTag | int]] = [Tag(keyword) for keyword in _KEYWORDS]
+_PIXEL_DATA: Final = Tag("PixelData")
+_LAST_META: Final = 0x0002FFFF
+
+# Projection radiography, and OT and SC for secondary capture.
+_MODALITIES: Final = frozenset({"CR", "DX", "RG", "OT", "SC", ""})
+# Repeated in the answer; any other value is not, since a header may hold anything anywhere.
+_OTHER_MODALITIES: Final = frozenset("CT MG MR NM PT RF RTDOSE SEG SM US XA".split())
+_CHEST: Final = ("CHEST", "THORAX", "LUNG", "TORAX", "POUMON", "RIB")
+# Defined terms of BodyPartExamined (PS3.16, annex L) that a frontal chest radiograph never carries.
+_OTHER_PARTS: Final = frozenset(
+    "ABDOMEN ABDOMENPELVIS ANKLE ARM BLADDER BRAIN BREAST CALCANEUS CALF CAROTID CLAVICLE COCCYX "
+    "COLON CSPINE ELBOW EXTREMITY EYE FACE FEMUR FINGER FOOT FOREARM HAND HEAD "
+    "HEADNECK HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE MAXILLA MOUTH NECK NOSE ORBIT "
+    "PANCREAS PATELLA PELVIS RADIUS ULNA SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TSPINE TIBIA TOE "
+    "THIGH TLSPINE WHOLEBODY WRIST ZYGOMA".split()
+)
+_LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"})
+
+
+def read_dicom(data: bytes) -> Grey:
+    """Decode a DICOM file to uint8[H,W] or uint16[H,W], its bits stored and warnings.
+
+    Colour becomes luma. Raises a subclass of UnusableFile, among them NotFrontalChest where the
+    header names another modality, body part or view.
+    """
+    warnings: list[InputWarning] = []
+    try:
+        dataset = _read_dataset(data)
+        _check_object(dataset, warnings)
+        _check_pixels(dataset)
+        samples = decode_samples(dataset)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            samples = apply_color_lut(samples, dataset)
+        if samples.ndim == 3:
+            return to_grey(samples, warnings), int(dataset.BitsStored), warnings
+        return to_display(samples, dataset, warnings), int(dataset.BitsStored), warnings
+    except (InputError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise TooComplex("The DICOM file nests its sequences too deeply.") from error
+    except Exception as error:  # parsers raise whatever damage leads to
+        raise DamagedFile("The DICOM file breaks off or contradicts itself.") from error
+
+
+def _read_dataset(data: bytes) -> FileDataset:
+    """Read the needed elements only; refuse before parsing what is not a still image."""
+    file = io.BytesIO(data)
+    file.seek(132)
+    meta = filereader.read_dataset(file, False, True, stop_when=_limit(_LAST_META))
+    if meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
+        raise NoPixels("This is a DICOMDIR, an index of files; send one of the images it lists.")
+    check_transfer_syntax(meta.get("TransferSyntaxUID"))
+    file.seek(0)
+    return filereader.read_partial(file, _limit(int(_PIXEL_DATA)), specific_tags=_TAGS)
+
+
+def _limit(last: int) -> Callable[[BaseTag, str | None, int], bool]:
+    """Stop reading after the element `last`; raise TooComplex for more elements than allowed."""
+    elements = 0
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal elements
+        elements += 1
+        if elements > MAX_ELEMENTS:
+            raise TooComplex(f"The DICOM file has more than {MAX_ELEMENTS:,} elements.")
+        return int(tag) > last
+
+    return stop
+
+
+def _check_object(dataset: Dataset, warnings: list[InputWarning]) -> None:
+    """Refuse what the header itself says is no frontal chest radiograph."""
+    modality = _word(dataset.get("Modality"))
+    if modality not in _MODALITIES:
+        known = f" {modality}" if modality in _OTHER_MODALITIES else ""
+        raise NotFrontalChest(
+            f"The modality{known} is not projection radiography; send CR, DX or secondary capture."
+        )
+    part = _word(dataset.get("BodyPartExamined"))
+    if part and not any(term in part for term in _CHEST):
+        if part in _OTHER_PARTS:
+            raise NotFrontalChest("BodyPartExamined names another part than the chest.")
+        warnings.append(
+            InputWarning("unknown_body_part", "BodyPartExamined is no term known for the chest.")
+        )
+    if _word(dataset.get("ViewPosition")) in _LATERAL:
+        raise NotFrontalChest("ViewPosition is lateral; send the PA or AP view.")
+
+
+def _word(value: object) -> str:
+    """Return a code string without case, blanks and punctuation."""
+    return "".join(c for c in str(value or "").upper() if c.isalnum())
+
+
+def _check_pixels(dataset: Dataset) -> None:
+    """Refuse by declared frames, size and pixel form, before anything is decoded."""
+    if "PixelData" not in dataset:
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            raise UnsupportedPixels("Floating point pixels are not those of a radiograph.")
+        raise NoPixels("The DICOM object holds no pixel data.")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise SeveralFrames(f"The DICOM object holds {frames} frames; send one radiograph.")
+    check_size(int(dataset.Columns), int(dataset.Rows))
+    samples, allocated, stored = (
+        int(dataset[keyword].value)
+        for keyword in ("SamplesPerPixel", "BitsAllocated", "BitsStored")
+    )
+    if samples not in (1, 3) or allocated not in (8, 16):
+        raise UnsupportedPixels(
+            f"{samples} samples per pixel of {allocated} bits are not read; send 1 or 3 samples of "
+            "8 or 16 bits."
+        )
+    dataset.HighBit = int(dataset.get("HighBit", stored - 1))
+    if not 1 <= stored <= allocated or not stored - 1 <= dataset.HighBit < allocated:
+        raise DamagedFile(
+            f"BitsStored {stored} and HighBit {dataset.HighBit} do not fit into {allocated} bits."
+        )

@@ -1,0 +1,129 @@
+"""PNG and JPEG -> grey pixels."""
+
+import io
+from typing import Final, Literal
+
+import imagecodecs
+import numpy as np
+from PIL import Image, ImageOps
+
+from contract.codestream import read_jpeg_frame, read_png_header
+from contract.errors import DamagedFile, InputWarning, SeveralFrames, UnsupportedPixels
+from contract.limits import Pixels, check_size
+
+Grey = tuple[Pixels, int, list[InputWarning]]
+
+COLOUR_TOLERANCE: Final = 8
+"""Grey levels of 256 by which lossy compression may part the channels of a grey image."""
+
+# Weights of red, green and blue in luma (ITU-R BT.601); their sum is 1 << 16.
+_LUMA: Final = (np.uint32(19595), np.uint32(38470), np.uint32(7471))
+
+
+def read_image(data: bytes, file_format: Literal["PNG", "JPEG"]) -> Grey:
+    """Decode a PNG or JPEG to uint8[H,W] or uint16[H,W], its significant bits and warnings.
+
+    16-bit grey fills the range to 65535 by its significant bits. Colour becomes luma (ITU-R
+    BT.601), transparency lies over black, the EXIF orientation is applied.
+    Raises a subclass of UnusableFile.
+    """
+    samples, bits = _decode_png(data) if file_format == "PNG" else _decode_jpeg(data)
+    warnings: list[InputWarning] = []
+    pixels = to_grey(samples, warnings)
+    if pixels.dtype == np.uint16:
+        pixels, bits = _fill_range(pixels, warnings)
+    return pixels, bits, warnings
+
+
+def to_grey(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
+    """Turn uint8 or uint16 samples [H,W] or [H,W,1 to 4] into grey [H,W] of the same depth."""
+    if samples.ndim == 2:
+        return samples
+    channels = samples.shape[2]
+    if channels in (2, 4):
+        samples = _over_black(samples, warnings)
+    if channels in (1, 2):
+        return np.ascontiguousarray(samples[:, :, 0])
+    return _luma(samples, warnings)
+
+
+def _decode_png(data: bytes) -> tuple[Pixels, int]:
+    frame, _ = read_png_header(data)
+    check_size(frame.width, frame.height)
+    if data.find(b"acTL", 0, 4096) >= 0:
+        raise SeveralFrames("The PNG is animated; send one still image.")
+    try:
+        samples = imagecodecs.png_decode(data)
+    except (imagecodecs.PngError, ValueError) as error:
+        raise DamagedFile("The PNG breaks off or is damaged; export it again.") from error
+    return samples, frame.bits
+
+
+def _decode_jpeg(data: bytes) -> tuple[Pixels, int]:
+    frame = read_jpeg_frame(data)
+    check_size(frame.width, frame.height)
+    if frame.bits != 8:
+        raise UnsupportedPixels(
+            f"The JPEG has {frame.bits} bits per sample; send 8-bit JPEG, 16-bit PNG or DICOM."
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode not in ("L", "RGB"):
+                upright = upright.convert("RGB")
+            return np.asarray(upright), 8
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever damage leads to
+        raise DamagedFile("The JPEG breaks off or is damaged; export it again.") from error
+
+
+def _over_black(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
+    alpha = samples[:, :, -1:]
+    colour = samples[:, :, :-1]
+    top = np.iinfo(samples.dtype).max
+    if alpha.min() == top:
+        return colour
+    warnings.append(
+        InputWarning("transparent_image", "The image is partly transparent; black lies behind it.")
+    )
+    return (colour.astype(np.uint32) * alpha // top).astype(samples.dtype)
+
+
+def _luma(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
+    red, green, blue = (samples[:, :, channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return np.ascontiguousarray(red)
+    brightest = np.maximum(np.maximum(red, green), blue)
+    darkest = np.minimum(np.minimum(red, green), blue)
+    if (brightest - darkest).max() > COLOUR_TOLERANCE * (int(np.iinfo(samples.dtype).max) // 255):
+        warnings.append(
+            InputWarning(
+                "colour_image",
+                "The image has colours; a radiograph is grey. The answer is about its luma.",
+            )
+        )
+    # One channel at a time: four bytes for each of 50 million pixels are enough to hold at once.
+    luma = np.full(red.shape, 1 << 15, np.uint32)
+    for channel, weight in zip((red, green, blue), _LUMA, strict=True):
+        luma += channel * weight
+    return (luma >> 16).astype(samples.dtype)
+
+
+def _fill_range(pixels: Pixels, warnings: list[InputWarning]) -> tuple[Pixels, int]:
+    """Scale 16-bit grey so that its highest possible value is white.
+
+    Exporters put 10 to 15 bits into 16-bit PNG without saying so; read as 16 bits the radiograph
+    would be nearly black.
+    """
+    bits = max(int(pixels.max()).bit_length(), 8)
+    if bits == 16:
+        return pixels, bits
+    warnings.append(
+        InputWarning(
+            "partial_range",
+            f"The 16-bit image uses values of {bits} bits only and was scaled to that range.",
+        )
+    )
+    scaled = pixels.astype(np.uint32) * 65535 // ((1 << bits) - 1)
+    return scaled.astype(np.uint16), bits

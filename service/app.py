@@ -1,0 +1,54 @@
+"""The application: lifespan and routes are wired here and nowhere else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from service import __version__, problems
+from service.model import Model
+from service.observability import RequestLog, log_event
+from service.routes import router
+from service.settings import Settings
+from service.state import State
+
+_DESCRIPTION = """
+Post a frontal chest radiograph (PNG, JPEG or DICOM) to `/predict` and get the probabilities of 14
+findings. For research and evaluation only; not a medical device.
+"""
+
+
+def create_app(settings: Settings, model: Model) -> FastAPI:
+    """Build the application around a loaded model; workers start with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state = app.state.service = State.start(settings, model)
+        bundle = model.bundle
+        log_event(
+            "ready",
+            model=bundle.name,
+            version=bundle.version,
+            digest=bundle.digest,
+            engine=model.engine.name,
+            streams=settings.streams,
+        )
+        try:
+            yield
+        finally:
+            state.close()
+            log_event("stopped")
+
+    app: FastAPI = FastAPIOffline(
+        title="X-Pro",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(router)
+    problems.install(app)
+    app.add_middleware(problems.UnexpectedErrors)
+    app.add_middleware(RequestLog)
+    return app

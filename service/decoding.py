@@ -1,0 +1,227 @@
+"""Killable worker processes that turn bytes into pixels.
+
+Decoders of medical images crash, loop and allocate without end on damaged files (docs/decoding.md).
+So no image is parsed in the API process: every thread of a small pool owns one worker process,
+sends it the bytes over a pipe and kills it when its time is up. One bad file costs its own request.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import errors
+from contract.errors import InputError, InputWarning, UnusableFile
+from contract.pixels import to_model_input
+from contract.radiograph import read
+
+_MIB = 1 << 20
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+class DecodedInput(NamedTuple):
+    """The network's input, uint8[S,S,1], and the facts of its file; sizes in pixels."""
+
+    pixels: NDArray[np.uint8]
+    format: str
+    width: int
+    height: int
+    bits: int
+    warnings: tuple[InputWarning, ...]
+
+
+class DecodeTimeout(UnusableFile):
+    """The file takes longer to decode than any radiograph does."""
+
+    code = "decode_timeout"
+
+
+class DecodeCrashed(UnusableFile):
+    """The file brought the decoder down."""
+
+    code = "decode_crashed"
+
+
+class DecodeMemory(UnusableFile):
+    """The file needs more memory to decode than a worker has."""
+
+    code = "decode_memory"
+
+
+class Decoder:
+    """A pool of worker processes; `close` ends them.
+
+    `size`: side of the network's input in pixels. `workers`: processes, one for each core is right.
+    """
+
+    def __init__(self, size: int, workers: int, timeout_s: float, memory_mib: int) -> None:
+        _CONTEXT.set_forkserver_preload(["service.decoding"])
+        self._settings = (size, timeout_s, memory_mib)
+        self._timeout_s = timeout_s
+        self._local = threading.local()
+        self._workers: set[_Worker] = set()
+        self._pool = ThreadPoolExecutor(workers, "decode")
+        ready = threading.Barrier(workers)
+        for started in [self._pool.submit(self._start_one, ready) for _ in range(workers)]:
+            started.result()
+
+    async def decode(self, data: bytes) -> DecodedInput:
+        """Decode one file in a worker process.
+
+        Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._decode, data)
+
+    def alive(self) -> bool:
+        """Whether every worker process runs."""
+        return all(worker.process.is_alive() for worker in list(self._workers))
+
+    def close(self) -> None:
+        """Wait for the files being decoded, then end the workers."""
+        self._pool.shutdown()
+        for worker in list(self._workers):
+            self._discard(worker)
+
+    def _start_one(self, ready: threading.Barrier) -> None:
+        self._start()
+        ready.wait()  # so that each thread of the pool takes exactly one of these calls
+
+    def _start(self) -> "_Worker":
+        worker = self._local.worker = _Worker(self._settings)
+        self._workers.add(worker)
+        return worker
+
+    def _discard(self, worker: "_Worker") -> None:
+        self._workers.discard(worker)
+        worker.close()
+
+    def _decode(self, data: bytes) -> DecodedInput:
+        worker: _Worker = self._local.worker
+        if not worker.process.is_alive():  # killed while idle: nobody's request pays for it
+            self._discard(worker)
+            worker = self._start()
+        try:
+            return worker.decode(data, self._timeout_s)
+        except (DecodeTimeout, DecodeCrashed):
+            self._discard(worker)
+            self._start()
+            raise
+
+
+class _Worker:
+    """One worker process, used by one thread only."""
+
+    def __init__(self, settings: tuple[int, float, int]) -> None:
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, *settings), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def decode(self, data: bytes, timeout_s: float) -> DecodedInput:
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            self.process.kill()
+
+        # Killing the process ends a blocked send as well as a blocked receive.
+        timer = threading.Timer(timeout_s, kill)
+        timer.start()
+        try:
+            self._pipe.send_bytes(data)
+            answer = json.loads(self._pipe.recv_bytes())
+            pixels = self._pipe.recv_bytes() if "pixels" in answer else b""
+        except (EOFError, OSError) as error:
+            if late.is_set():
+                raise DecodeTimeout(
+                    f"The file did not decode within {timeout_s:g} s; send it uncompressed."
+                ) from error
+            raise DecodeCrashed(
+                "The file brought its decoder down; send it uncompressed."
+            ) from error
+        finally:
+            timer.cancel()
+        return _unpack(answer, pixels)
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+
+
+def _unpack(answer: dict[str, Any], pixels: bytes) -> DecodedInput:
+    if "pixels" not in answer:
+        raise _Refused.of(answer["code"])(answer["detail"])
+    size = answer["pixels"]
+    warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
+    array = np.frombuffer(pixels, np.uint8).reshape(size, size, 1)
+    file_format, width, height, bits = answer["facts"]
+    return DecodedInput(array, file_format, width, height, bits, warnings)
+
+
+class _Refused:
+    """Every input error by its code, since only bytes and JSON cross the pipe."""
+
+    _by_code: ClassVar[dict[str, type[InputError]]] = {
+        kind.code: kind
+        for kind in (*vars(errors).values(), DecodeMemory)
+        if isinstance(kind, type) and issubclass(kind, InputError)
+    }
+
+    @classmethod
+    def of(cls, code: str) -> type[InputError]:
+        return cls._by_code[code]
+
+
+def _serve(pipe: Connection, size: int, timeout_s: float, memory_mib: int) -> None:
+    """Answer files from the pipe until it closes; runs in the worker process."""
+    _confine(memory_mib)
+    while True:
+        try:
+            data = pipe.recv_bytes()
+        except EOFError:
+            return
+        # Ends the process even inside a decoder that loops, should the API process be gone.
+        signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
+        answer, pixels = _answer(data, size)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        pipe.send_bytes(json.dumps(answer).encode())
+        if pixels is not None:
+            pipe.send_bytes(pixels)
+
+
+def _confine(memory_mib: int) -> None:
+    """Limit memory, write no files, and say nothing: decoders print values of the file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit = memory_mib * _MIB
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+
+
+def _answer(data: bytes, size: int) -> tuple[dict[str, Any], bytes | None]:
+    try:
+        radiograph = read(data)
+        height, width = radiograph.pixels.shape
+        pixels = to_model_input(radiograph, size).tobytes()
+    except InputError as error:
+        return {"code": error.code, "detail": str(error)}, None
+    except MemoryError:
+        detail = "The file needs too much memory to decode; send it at a lower resolution."
+        return {"code": DecodeMemory.code, "detail": detail}, None
+    facts = [radiograph.format, width, height, radiograph.bits]
+    return {"pixels": size, "facts": facts, "warnings": radiograph.warnings}, pixels

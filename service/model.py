@@ -1,0 +1,25 @@
+"""The model that is served: a verified bundle in a running engine."""
+
+from typing import NamedTuple
+
+from contract.bundle import Bundle, find_bundle, open_bundle
+from service.engine import Engine, open_engine, replay_golden
+from service.settings import Settings
+
+
+class Model(NamedTuple):
+    """A bundle and the engine that answers for it."""
+
+    bundle: Bundle
+    engine: Engine
+
+
+def load_model(settings: Settings) -> Model:
+    """Find, verify and load the bundle, and replay its golden examples, which also warms it up.
+
+    Raises BundleError that names what differs.
+    """
+    bundle = open_bundle(find_bundle(settings.model_dir))
+    engine = open_engine(settings, bundle)
+    replay_golden(engine, bundle)
+    return Model(bundle, engine)

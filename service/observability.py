@@ -1,0 +1,88 @@
+"""Request ids and JSON logs without patient data.
+
+A log line holds what the service made itself: never a path, query, header or file name as sent, nor
+the message of an unexpected exception, since each may repeat what a header of the image says.
+"""
+
+import json
+import logging
+import time
+import traceback
+import uuid
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOG: Final = logging.getLogger("xpro")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, event and the fields of the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        line = {"time": time_utc, "level": record.levelname.lower(), "event": record.getMessage()}
+        return json.dumps({**line, **fields})
+
+
+def configure_logging() -> None:
+    """Write the service's own events and uvicorn's warnings to standard error as JSON lines."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    _LOG.setLevel(logging.INFO)
+
+
+def log_event(event: str, **fields: Any) -> None:
+    """Log an event of the service with fields that hold no data of a request."""
+    _LOG.info(event, extra={"fields": fields})
+
+
+def log_failure(request_id: str, error: BaseException) -> None:
+    """Log where an unexpected exception came from, by type and code lines, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
+    fields = {"request_id": request_id, "error": type(error).__name__, "at": places}
+    _LOG.error("failure", extra={"fields": fields})
+
+
+class RequestLog:
+    """Gives every request an id, its own and never the client's, and writes one line about it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection of the server."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.monotonic(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] += [
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"cache-control", b"no-store"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = scope.get("route")
+            log_event(
+                "request",
+                request_id=request_id,
+                method=scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other",
+                route=getattr(route, "path", None),
+                status=status,
+                code=scope["state"].get("code"),
+                duration_ms=round((time.monotonic() - started) * 1000, 1),
+            )

@@ -1,0 +1,153 @@
+"""HTTP only: what comes in, what goes out."""
+
+import hashlib
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from contract.findings import CATALOGUE, FINDINGS
+from service.decoding import DecodedInput
+from service.engine import Outputs
+from service.model import Model
+from service.problems import MEDIA_TYPE
+from service.schemas import Check, Health, Prediction, Problem
+from service.state import State
+from service.uploads import PART, read_upload
+
+router = APIRouter()
+
+_DISCLAIMER: Final = "For research and evaluation only; not a medical device, not for diagnosis."
+_PROBLEMS: Final = {
+    400: "No multipart form with exactly one file: malformed_multipart, missing_file, "
+    "several_files, unexpected_part, empty_file, invalid_parameter",
+    413: "body_too_large",
+    415: "Neither PNG, JPEG nor DICOM: unsupported_format; no multipart form: not_multipart",
+    422: "A supported format that cannot be used: damaged_file, no_pixel_data, blank_image, "
+    "several_frames, too_small, too_many_pixels, too_complex, unsupported_pixels, "
+    "not_frontal_chest, decode_timeout, decode_crashed, decode_memory",
+    500: "internal_error",
+    503: "overloaded, with Retry-After",
+}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": schema}},
+        "model": Problem,
+    }
+
+
+_BODY: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    PART: {
+                        "type": "string",
+                        "contentMediaType": "application/octet-stream",
+                        "description": "one frontal chest radiograph: PNG, JPEG or DICOM",
+                    }
+                },
+                "required": [PART],
+                "additionalProperties": False,
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "/predict",
+    summary="14 probabilities for one radiograph",
+    response_model=Prediction,
+    response_model_exclude_unset=True,
+    responses={status: _problem(text) for status, text in _PROBLEMS.items()},
+    openapi_extra={"requestBody": _BODY},
+)
+async def predict(
+    request: Request,
+    maps: Annotated[bool, Query(description="also return the class activation maps")] = False,
+) -> Response:
+    """Post a PNG, JPEG or DICOM file as the one part `file`; its content tells the format."""
+    state: State = request.app.state.service
+    data = await read_upload(request, state.settings.max_upload_mib)
+    async with state.line.place():
+        decoded = await state.decoder.decode(data)
+        outputs = await state.inference.infer(decoded.pixels)
+    digest = hashlib.sha256(data).hexdigest()
+    answer = _answer(request.state.request_id, state.model, decoded, digest, outputs)
+    if maps:
+        by_finding = outputs.activation_maps.transpose(2, 0, 1)
+        answer["activation_maps"] = dict(zip(FINDINGS, by_finding.tolist(), strict=True))
+    answer["disclaimer"] = f"{_DISCLAIMER} {state.model.bundle.description['intended_use']}"
+    return JSONResponse(answer)
+
+
+def _answer(
+    request_id: str, model: Model, decoded: DecodedInput, sha256: str, outputs: Outputs
+) -> dict[str, Any]:
+    # Through str: the shortest decimal that is this float32, so that nothing is added or lost.
+    probabilities = [float(str(probability)) for probability in outputs.probabilities]
+    facts = {name: getattr(decoded, name) for name in ("format", "width", "height", "bits")}
+    warnings = [warning._asdict() for warning in decoded.warnings]
+    bundle = model.bundle
+    return {
+        "request_id": request_id,
+        "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
+        "input": {**facts, "sha256": sha256, "warnings": warnings},
+        "probabilities": dict(zip(FINDINGS, probabilities, strict=True)),
+        "findings": [
+            {
+                "finding": finding.name,
+                "probability": probability,
+                "threshold": threshold,
+                "positive": probability >= threshold,
+                "codes": {"snomed_ct": finding.snomed_ct, "radlex": finding.radlex},
+            }
+            for finding, probability, threshold in zip(
+                CATALOGUE, probabilities, bundle.thresholds, strict=True
+            )
+        ],
+    }
+
+
+@router.get("/health", response_model=Health, responses={503: {"model": Health}})
+@router.get("/health/ready", response_model=Health, responses={503: {"model": Health}})
+async def ready(request: Request) -> Response:
+    """200 while requests are answered; 503 with each check from the moment draining begins."""
+    state: State = request.app.state.service
+    engine = state.model.engine.name
+    checks = {
+        "model": Check(ok=True, detail=f"verified, golden examples replayed by {engine}"),
+        "decoding": Check(ok=state.decoder.alive(), detail="worker processes"),
+        "accepting": Check(
+            ok=not state.draining, detail="draining" if state.draining else "open for requests"
+        ),
+    }
+    ok = all(check.ok for check in checks.values())
+    health = Health(status="ok" if ok else "unavailable", checks=checks)
+    return JSONResponse(health.model_dump(), 200 if ok else 503)
+
+
+@router.get("/health/live")
+async def live() -> Health:
+    """200 while the process answers at all."""
+    return Health(status="ok", checks={"process": Check(ok=True, detail="answers")})
+
+
+@router.get("/model", summary="The bundle's description")
+async def model(request: Request) -> dict[str, Any]:
+    """Describe the served model: findings, thresholds, AUROC, training data, hashes."""
+    state: State = request.app.state.service
+    return dict(state.model.bundle.description)
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    """Go to the interactive description of the interface."""
+    return RedirectResponse("docs")
