@@ -1,5 +1,6 @@
 """The application: lifespan and routes are wired here and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = app.state.service = State.start(settings, model)
+        watch = asyncio.create_task(state.decoder.watch())
         bundle = model.bundle
         log_event(
             "ready",
@@ -37,6 +39,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         try:
             yield
         finally:
+            watch.cancel()
             state.close()
             log_event("stopped")
 

@@ -1,7 +1,7 @@
 """Killable worker processes that turn bytes into pixels.
 
 Decoders of medical images crash, loop and allocate without end on damaged files (docs/decoding.md).
-So no image is parsed in the API process: every thread of a small pool owns one worker process,
+So no image is parsed in the API process: every thread of a small pool takes one worker process,
 sends it the bytes over a pipe and kills it when its time is up. One bad file costs its own request.
 """
 
@@ -14,6 +14,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from contract.pixels import to_model_input
 from contract.radiograph import read
 
 _MIB = 1 << 20
+_WATCH_INTERVAL_S = 0.5
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -67,12 +69,11 @@ class Decoder:
         _CONTEXT.set_forkserver_preload(["service.decoding"])
         self._settings = (size, timeout_s, memory_mib)
         self._timeout_s = timeout_s
-        self._local = threading.local()
-        self._workers: set[_Worker] = set()
         self._pool = ThreadPoolExecutor(workers, "decode")
-        ready = threading.Barrier(workers)
-        for started in [self._pool.submit(self._start_one, ready) for _ in range(workers)]:
-            started.result()
+        self._workers: set[_Worker] = set()
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(self._start())
 
     async def decode(self, data: bytes) -> DecodedInput:
         """Decode one file in a worker process.
@@ -80,6 +81,12 @@ class Decoder:
         Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory.
         """
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._decode, data)
+
+    async def watch(self) -> None:
+        """Replace workers that die while idle, for as long as the service runs."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._replace_dead)
 
     def alive(self) -> bool:
         """Whether every worker process runs."""
@@ -91,12 +98,8 @@ class Decoder:
         for worker in list(self._workers):
             self._discard(worker)
 
-    def _start_one(self, ready: threading.Barrier) -> None:
-        self._start()
-        ready.wait()  # so that each thread of the pool takes exactly one of these calls
-
     def _start(self) -> "_Worker":
-        worker = self._local.worker = _Worker(self._settings)
+        worker = _Worker(self._settings)
         self._workers.add(worker)
         return worker
 
@@ -104,17 +107,31 @@ class Decoder:
         self._workers.discard(worker)
         worker.close()
 
+    def _replace_dead(self) -> None:
+        for _ in range(self._idle.qsize()):
+            try:
+                worker = self._idle.get_nowait()
+            except Empty:
+                return
+            self._idle.put(self._living(worker))
+
+    def _living(self, worker: "_Worker") -> "_Worker":
+        """Return the worker, or a new one where it was killed while idle."""
+        if worker.process.is_alive():
+            return worker
+        self._discard(worker)
+        return self._start()
+
     def _decode(self, data: bytes) -> DecodedInput:
-        worker: _Worker = self._local.worker
-        if not worker.process.is_alive():  # killed while idle: nobody's request pays for it
-            self._discard(worker)
-            worker = self._start()
+        worker = self._living(self._idle.get())
         try:
             return worker.decode(data, self._timeout_s)
         except (DecodeTimeout, DecodeCrashed):
             self._discard(worker)
-            self._start()
+            worker = self._start()
             raise
+        finally:
+            self._idle.put(worker)
 
 
 class _Worker:

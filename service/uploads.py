@@ -24,6 +24,10 @@ class UploadError(Exception):
 class _InMemoryParser(MultiPartParser):
     # Never reached, so that no upload is spooled to a disk.
     spool_max_size = 1 << 62
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
 
 
 async def read_upload(request: Request, max_mib: int) -> bytes:
@@ -44,6 +48,8 @@ async def read_upload(request: Request, max_mib: int) -> bytes:
         form = await parser.parse()
     except MultiPartException as error:
         raise _explain(error) from error
+    if not parser.complete:
+        raise _malformed()
     upload = form.get(PART)
     if not isinstance(upload, UploadFile):
         raise UploadError(400, "missing_file", "Send one part named 'file' that holds the image.")
@@ -81,4 +87,8 @@ def _explain(error: MultiPartException) -> UploadError:
         return UploadError(
             400, "unexpected_part", "Send one part named 'file', with a file name, and no other."
         )
+    return _malformed()
+
+
+def _malformed() -> UploadError:
     return UploadError(400, "malformed_multipart", "The multipart body breaks off or is damaged.")

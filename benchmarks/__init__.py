@@ -1,0 +1,1 @@
+"""Side-by-side comparisons, run by hand; each prints medians and ratios."""

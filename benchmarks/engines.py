@@ -1,0 +1,132 @@
+"""`python -m benchmarks.engines`: both engines serve a DenseNet121 at 224, side by side.
+
+Rounds alternate between the engines. CPU time counts the API process and its workers; it is steady
+where wall time is not.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import imagecodecs
+import numpy as np
+import psutil
+from PIL import Image
+
+from training.phantom import draw_phantom
+
+ROOT: Final = Path(__file__).parent.parent
+BUNDLE: Final = ROOT / "build" / "densenet121-random"
+PORT: Final = 8765
+ENGINES: Final = ("openvino", "tensorflow")
+ROUNDS: Final = 1
+REQUESTS: Final = 100
+CLIENTS: Final = (1, 16)
+
+
+def main() -> None:
+    """Measure and print one row for each engine and number of clients."""
+    if not BUNDLE.is_dir():
+        subprocess.run([sys.executable, "-m", "benchmarks.random_bundle", str(BUNDLE)], check=True)
+    data = draw_png(1024)
+    print(
+        f"DenseNet121, 224 x 224, random weights; a {len(data) // 1000} kB 1024 x 1024 PNG; ",
+        end="",
+    )
+    print(f"{os.cpu_count()} cores; medians of {ROUNDS} rounds of {REQUESTS} requests")
+    rounds = [(engine, measure(engine, data)) for _ in range(ROUNDS) for engine in ENGINES]
+    names = list(rounds[0][1])
+    medians = {
+        engine: {
+            name: statistics.median(figures[name] for each, figures in rounds if each == engine)
+            for name in names
+        }
+        for engine in ENGINES
+    }
+    print(f"{'':34}" + "".join(f"{engine:>12}" for engine in ENGINES) + f"{'ratio':>8}")
+    for name in names:
+        ours, theirs = (medians[engine][name] for engine in ENGINES)
+        print(f"{name:34}{ours:12.1f}{theirs:12.1f}{theirs / ours:8.2f}")
+
+
+def draw_png(side: int) -> bytes:
+    """Draw a radiograph with the noise of a detector, so that it compresses like a real one."""
+    enlarged = Image.fromarray(draw_phantom(1)).resize((side, side), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).normal(0, 1.0, (side, side))
+    pixels = np.clip(np.asarray(enlarged) + noise, 0, 255).astype(np.uint8)
+    encoded: bytes = imagecodecs.png_encode(pixels)
+    return encoded
+
+
+def measure(engine: str, data: bytes) -> dict[str, float]:
+    """One round: start, warm up, post with one and with many clients."""
+    started = time.monotonic()
+    with serve(engine) as (process, client):
+        figures = {"ready after (s)": time.monotonic() - started}
+        for clients in CLIENTS:
+            post_many(client, data, 10, clients)
+            cpu, wall = cpu_s(process), time.monotonic()
+            post_many(client, data, REQUESTS, clients)
+            wall = time.monotonic() - wall
+            figures[f"CPU ms per request, {clients} clients"] = (
+                (cpu_s(process) - cpu) * 1000 / REQUESTS
+            )
+            figures[f"requests per second, {clients} clients"] = REQUESTS / wall
+        figures["resident MiB, API process"] = process.memory_info().rss / 2**20
+        figures["resident MiB, with workers"] = (
+            sum(each.memory_info().rss for each in family(process)) / 2**20
+        )
+    return figures
+
+
+@contextmanager
+def serve(engine: str) -> Iterator[tuple[psutil.Process, httpx.Client]]:
+    """Run the service on PORT until it is left; yields when it is ready."""
+    settings = {"XPRO_ENGINE": engine, "XPRO_MODEL_DIR": str(BUNDLE), "XPRO_PORT": str(PORT)}
+    process = psutil.Popen(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env={**os.environ, **settings, "XPRO_DRAIN_S": "0"},
+        stderr=subprocess.DEVNULL,
+    )
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
+        while process.is_running():
+            try:
+                if client.get("/health/ready").is_success:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.01)
+        yield process, client
+    process.terminate()
+    process.wait(30)
+
+
+def post_many(client: httpx.Client, data: bytes, count: int, clients: int) -> None:
+    """Post `count` times from `clients` closed-loop clients; every answer must be a 200."""
+    with ThreadPoolExecutor(clients) as pool:
+        for answer in pool.map(
+            lambda _: client.post("/predict", files={"file": data}), range(count)
+        ):
+            answer.raise_for_status()
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """Return the process and all below it."""
+    return [process, *process.children(recursive=True)]
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return user and system seconds of the process and all below it."""
+    return sum(sum(each.cpu_times()[:2]) for each in family(process))
+
+
+if __name__ == "__main__":
+    main()

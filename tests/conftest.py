@@ -1,0 +1,113 @@
+"""What all tests share: the folder of real files beside the checkout, and a running service."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+START_TIMEOUT_S = 60.0
+
+
+class Service:
+    """`python -m service` in a process of its own, on a free port of 127.0.0.1."""
+
+    def __init__(self, log: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("XPRO_")}
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service"],
+                cwd=ROOT,
+                env={**environment, "XPRO_PORT": str(port), "XPRO_DRAIN_S": "0.5", **settings},
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if self.client.get("/health/ready").status_code == 200:
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.02)
+        self.process.kill()
+        raise AssertionError(f"The service did not become ready:\n{self.log()}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self.process.terminate()
+        try:
+            self.process.wait(40)
+        finally:
+            self.process.kill()
+
+    def predict(self, data: bytes, name: str = "image", **params: str) -> httpx.Response:
+        return self.client.post("/predict", files={"file": (name, data)}, params=params)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+def post_raw(url: str, request: bytes) -> tuple[int, bytes]:
+    """Send raw bytes of a request to the server and return status and body of its answer."""
+    host, port = re.fullmatch(r"http://([\d.]+):(\d+)", url).groups()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+@pytest.fixture(scope="session")
+def start_service(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Service]:
+    """Start a service of one's own: `with start_service(XPRO_...="...") as service:`."""
+
+    def start(**settings: str) -> Service:
+        return Service(tmp_path_factory.mktemp("service") / "log", **settings)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def service(start_service: Callable[..., Service]) -> Iterator[Service]:
+    """The service with the bundled model, shared by all tests that do not harm it."""
+    with start_service() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def requests_folder() -> Path:
+    """373 real files as they would be posted; skips where they are absent."""
+    folder = SHARED / "requests"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/requests, which is not part of the repository")
+    return folder

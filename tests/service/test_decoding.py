@@ -1,0 +1,169 @@
+"""Decoding workers: killable, limited, replaced."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import psutil
+import pytest
+
+from contract.errors import DamagedFile, InputError
+from contract.pixels import to_model_input
+from contract.radiograph import read
+from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout
+from tests.service.conftest import encode
+
+SIZE = 64
+
+
+@pytest.fixture
+def decoder():
+    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=1536)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def large_png() -> bytes:
+    """48 megapixels of 16-bit noise-free ramp: about half a second of decoding."""
+    return encode(np.tile(np.arange(8000, dtype=np.uint16) * 8, (6000, 1)))
+
+
+def decode(pool: Decoder, data: bytes):
+    return asyncio.run(pool.decode(data))
+
+
+def worker_pid(pool: Decoder) -> int:
+    (worker,) = pool._workers
+    return worker.process.pid
+
+
+def test_a_worker_gives_exactly_what_the_contract_gives(decoder, png):
+    decoded = decode(decoder, png)
+    assert np.array_equal(decoded.pixels, to_model_input(read(png), SIZE))
+    assert decoded[1:5] == ("PNG", 256, 256, 8)
+
+
+def test_warnings_of_the_contract_come_through(decoder):
+    colours = np.zeros((200, 200, 3), np.uint8)
+    colours[:, :100, 0] = 255
+    assert [warning.code for warning in decode(decoder, encode(colours)).warnings] == [
+        "colour_image"
+    ]
+
+
+def test_errors_of_the_contract_come_through_with_code_and_message(decoder, png):
+    with pytest.raises(DamagedFile, match="breaks off") as caught:
+        decode(decoder, png[:3000])
+    assert caught.value.code == "damaged_file"
+
+
+def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_answered(large_png, png):
+    pool = Decoder(SIZE, workers=1, timeout_s=0.05, memory_mib=1536)
+    try:
+        with pytest.raises(DecodeTimeout):
+            decode(pool, large_png)
+        assert decode(pool, png).format == "PNG"
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_does_not_even_read_is_given_up(png):
+    pool = Decoder(SIZE, workers=1, timeout_s=0.3, memory_mib=1536)
+    try:
+        os.kill(worker_pid(pool), signal.SIGSTOP)
+        started = time.monotonic()
+        with pytest.raises(DecodeTimeout):
+            decode(pool, bytes(20_000_000))
+        assert time.monotonic() - started < 3
+        assert decode(pool, png).format == "PNG"
+    finally:
+        pool.close()
+
+
+def test_a_file_that_needs_too_much_memory_is_refused_and_the_worker_lives(png):
+    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=512)
+    try:
+        before = worker_pid(pool)
+        colours = imagecodecs.png_encode(np.zeros((6000, 8000, 3), np.uint16))
+        with pytest.raises(DecodeMemory):
+            decode(pool, colours)
+        assert decode(pool, png).format == "PNG"
+        assert worker_pid(pool) == before
+    finally:
+        pool.close()
+
+
+def test_50_megapixels_fit_into_the_default_memory(decoder, large_png):
+    assert decode(decoder, large_png).bits == 16
+    assert decode(decoder, encode(np.eye(7000, dtype=np.uint8) * 255)).width == 7000
+    colours = np.zeros((6000, 8000, 3), np.uint8)
+    colours[:100, :, 1] = 99
+    assert decode(decoder, encode(colours)).width == 8000
+
+
+def test_a_worker_killed_in_its_work_costs_that_request_and_no_other(decoder, large_png, png):
+    async def kill_while_decoding() -> None:
+        job = asyncio.create_task(decoder.decode(large_png))
+        await asyncio.sleep(0.1)
+        os.kill(worker_pid(decoder), signal.SIGKILL)
+        with pytest.raises(DecodeCrashed):
+            await job
+        started = time.monotonic()
+        assert (await decoder.decode(png)).format == "PNG"
+        assert time.monotonic() - started < 1
+
+    asyncio.run(kill_while_decoding())
+
+
+def test_a_worker_killed_while_idle_costs_no_request(decoder, png):
+    os.kill(worker_pid(decoder), signal.SIGKILL)
+    time.sleep(0.2)
+    assert not decoder.alive()
+    assert decode(decoder, png).format == "PNG"
+    assert decoder.alive()
+
+
+def test_a_worker_cannot_write_files_and_is_silent(decoder, png):
+    decode(decoder, png)
+    limits = psutil.Process(worker_pid(decoder)).rlimit
+    assert limits(psutil.RLIMIT_FSIZE) == (0, 0)
+    assert limits(psutil.RLIMIT_CORE) == (0, 0)
+    assert limits(psutil.RLIMIT_AS)[0] == 1536 << 20
+    for stream in range(3):
+        assert Path(f"/proc/{worker_pid(decoder)}/fd/{stream}").readlink() == Path(os.devnull)
+
+
+def test_workers_end_when_the_pool_closes(png):
+    pool = Decoder(SIZE, workers=2, timeout_s=5.0, memory_mib=1536)
+    pids = [worker.process.pid for worker in pool._workers]
+    decode(pool, png)
+    pool.close()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
+    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=1536)
+    try:
+        (worker,) = pool._workers
+        decode(pool, png)
+        worker._pipe.send_bytes(large_png)
+        worker._pipe.close()
+        psutil.wait_procs([psutil.Process(worker.process.pid)], timeout=10)
+        assert not psutil.pid_exists(worker.process.pid)
+    finally:
+        pool.close()
+
+
+def test_every_input_error_has_a_code_of_its_own():
+    def kinds(kind):
+        yield kind
+        for narrower in kind.__subclasses__():
+            yield from kinds(narrower)
+
+    codes = [kind.code for kind in kinds(InputError)]
+    assert len(codes) == len(set(codes))

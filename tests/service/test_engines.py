@@ -1,0 +1,73 @@
+"""Two engines, the same answers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from contract.bundle import find_bundle, open_bundle
+from contract.pixels import to_model_input
+from contract.radiograph import read
+from service.engine import PROBABILITY_TOLERANCE
+from service.engine.openvino import OpenVinoEngine
+from service.settings import Settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(find_bundle(Settings().model_dir))
+
+
+@pytest.fixture(scope="module")
+def openvino(bundle):
+    return OpenVinoEngine(bundle, streams=2)
+
+
+@pytest.fixture(scope="module")
+def tensorflow(bundle):
+    from service.engine.tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(bundle)
+
+
+def test_both_engines_give_the_same_probabilities_for_every_nih_file(
+    requests_folder, bundle, openvino, tensorflow
+):
+    files = sorted((requests_folder / "nih").iterdir())
+    worst = 0.0
+    for file in files:
+        image = to_model_input(read(file.read_bytes()), bundle.input_size)
+        one, other = openvino.infer(image), tensorflow.infer(image)
+        worst = max(worst, float(np.abs(one.probabilities - other.probabilities).max()))
+        np.testing.assert_allclose(one.activation_maps, other.activation_maps, atol=5e-3)
+    print(f"largest difference of a probability over {len(files)} files: {worst:.1e}")
+    assert len(files) == 35
+    assert worst <= PROBABILITY_TOLERANCE
+
+
+def test_the_answer_does_not_depend_on_the_number_of_streams(bundle, openvino):
+    image = bundle.golden().image[0]
+    alone = OpenVinoEngine(bundle, streams=1).infer(image)
+    assert np.array_equal(alone.probabilities, openvino.infer(image).probabilities)
+
+
+def test_with_openvino_the_service_never_imports_tensorflow_or_keras():
+    program = (
+        "import sys; from service.app import create_app; from service.model import load_model; "
+        "from service.settings import Settings; s = Settings(); create_app(s, load_model(s)); "
+        "print([m for m in ('tensorflow', 'keras', 'training') if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
+
+
+def test_the_service_answers_with_the_tensorflow_engine_too(start_service, service, png):
+    with start_service(XPRO_ENGINE="tensorflow") as other:
+        assert "tensorflow" in other.client.get("/health").json()["checks"]["model"]["detail"]
+        given = other.predict(png).json()["probabilities"]
+    expected = service.predict(png).json()["probabilities"]
+    assert given == pytest.approx(expected, abs=PROBABILITY_TOLERANCE)

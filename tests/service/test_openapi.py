@@ -1,0 +1,45 @@
+"""The document of the interface."""
+
+from contract.errors import InputError
+from service import openapi
+from service.decoding import DecodeCrashed, DecodeMemory, DecodeTimeout
+from service.schemas import Health, Prediction, Problem
+
+
+def test_the_committed_document_is_what_the_code_says():
+    assert openapi.TARGET.read_text() == openapi.render(), "run: make openapi"
+
+
+def test_an_answer_fits_the_documented_schema_to_the_letter(service, png):
+    for maps in ("false", "true"):
+        answer = service.predict(png, maps=maps).json()
+        assert (
+            Prediction.model_validate(answer, strict=True).model_dump(exclude_unset=True) == answer
+        )
+
+
+def test_health_and_problems_fit_their_schemas(service):
+    Health.model_validate(service.client.get("/health").json())
+    Problem.model_validate(service.predict(b"text").json())
+
+
+def test_every_code_of_a_refused_file_is_documented(service):
+    document = service.client.get("/openapi.json").json()
+    responses = document["paths"]["/predict"]["post"]["responses"]
+    described = " ".join(response["description"] for response in responses.values())
+
+    def leaves(kind):
+        narrower = kind.__subclasses__()
+        return [leaf for each in narrower for leaf in leaves(each)] if narrower else [kind]
+
+    assert {DecodeCrashed, DecodeMemory, DecodeTimeout} <= set(leaves(InputError))
+    for kind in leaves(InputError):
+        assert kind.code in described
+
+
+def test_the_body_is_documented_as_one_file(service):
+    document = service.client.get("/openapi.json").json()
+    body = document["paths"]["/predict"]["post"]["requestBody"]
+    schema = body["content"]["multipart/form-data"]["schema"]
+    assert body["required"]
+    assert (list(schema["properties"]), schema["required"]) == (["file"], ["file"])

@@ -1,0 +1,200 @@
+"""Wrong requests: each a problem document with its own code that says what to do."""
+
+import io
+import json
+import socket
+import struct
+import zlib
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import post_raw
+from tests.service.conftest import encode
+
+SMALL = encode(np.zeros((64, 64), np.uint8))
+
+
+def post(service, **request) -> httpx.Response:
+    return service.client.post("/predict", **request)
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> None:
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, problem["status"], problem["code"]) == (status, status, code)
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+
+
+def png_of_60_megapixels() -> bytes:
+    """A valid PNG of some kB: a black image of 10,000 x 6,000 pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 10_000, 6_000, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(10_001) * 6_000, 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def test_no_file_part_is_named_missing(service, png):
+    assert_problem(post(service, files={"image": ("a.png", png)}), 400, "missing_file")
+
+
+def test_a_form_without_any_part_is_named_missing(service):
+    body = b"--x--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert_problem(post(service, content=body, headers=headers), 400, "missing_file")
+
+
+def test_two_files_are_refused(service, png):
+    files = [("file", ("a.png", png)), ("file", ("b.png", png))]
+    assert_problem(post(service, files=files), 400, "several_files")
+
+
+def test_a_field_beside_the_file_is_refused(service, png):
+    request = {"files": {"file": ("a.png", png)}, "data": {"patient": "Jane"}}
+    assert_problem(post(service, **request), 400, "unexpected_part")
+
+
+def test_an_empty_file_is_refused(service):
+    assert_problem(service.predict(b""), 400, "empty_file")
+
+
+def test_a_body_that_is_no_form_is_refused(service, png):
+    headers = {"content-type": "image/png"}
+    assert_problem(post(service, content=png, headers=headers), 415, "not_multipart")
+    assert_problem(post(service, json={"file": "x"}), 415, "not_multipart")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"--x\r\n"),
+        ("multipart/form-data; boundary=x", b"no boundary here"),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--",
+        ),
+    ],
+)
+def test_a_damaged_form_is_refused(service, content_type, body):
+    response = post(service, content=body, headers={"content-type": content_type})
+    assert_problem(response, 400, "malformed_multipart")
+
+
+def test_a_form_that_breaks_off_is_refused(service, png):
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + png
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    response = post(service, content=body, headers=headers)
+    assert_problem(response, 400, "malformed_multipart")
+
+
+def test_text_named_png_is_refused_as_no_image(service):
+    response = service.predict(b"I am a text.", name="image.png")
+    assert_problem(response, 415, "unsupported_format")
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "TIFF", "BMP"])
+def test_other_image_formats_are_named_in_the_answer(service, file_format):
+    response = service.predict(encode(np.eye(200, dtype=np.uint8) * 255, file_format))
+    assert_problem(response, 415, "unsupported_format")
+    assert file_format in response.json()["detail"]
+
+
+def test_a_truncated_png_is_damaged(service, png):
+    assert_problem(service.predict(png[: len(png) // 2]), 422, "damaged_file")
+
+
+def test_a_truncated_jpeg_is_damaged(service, jpeg):
+    assert_problem(service.predict(jpeg[: len(jpeg) // 2]), 422, "damaged_file")
+
+
+def test_a_thumbnail_is_too_small(service):
+    assert_problem(service.predict(SMALL), 422, "too_small")
+
+
+def test_60_megapixels_in_a_small_png_are_refused(service):
+    bomb = png_of_60_megapixels()
+    assert len(bomb) < 100_000
+    assert_problem(service.predict(bomb), 422, "too_many_pixels")
+
+
+def test_a_blank_image_is_refused(service):
+    assert_problem(service.predict(encode(np.full((200, 200), 7, np.uint8))), 422, "blank_image")
+
+
+def test_an_animation_is_refused(service):
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (200, 200), shade) for shade in (0, 99)]
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
+    assert_problem(service.predict(buffer.getvalue()), 422, "several_frames")
+
+
+def test_a_40_mb_body_is_refused_by_its_declared_length(service):
+    assert_problem(service.predict(bytes(40_000_000)), 413, "body_too_large")
+
+
+def test_a_40_mb_body_without_a_declared_length_is_refused_while_it_comes(service):
+    def chunks():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(40):
+            yield bytes(1_000_000)
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert_problem(post(service, content=chunks(), headers=headers), 413, "body_too_large")
+
+
+def test_a_file_just_within_the_limit_is_read(service):
+    response = service.predict(b"\x89PNG\r\n\x1a\n" + bytes((32 << 20) - 8))
+    assert_problem(response, 422, "damaged_file")
+
+
+def test_a_wrong_method_names_the_right_ones(service):
+    response = service.client.get("/predict")
+    assert_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
+
+
+def test_an_unknown_path_says_where_to_post(service):
+    response = service.client.post("/predictions")
+    assert_problem(response, 404, "not_found")
+    assert "/predict" in response.json()["detail"]
+
+
+def test_an_impossible_parameter_is_named(service, png):
+    response = service.predict(png, maps="perhaps")
+    assert_problem(response, 400, "invalid_parameter")
+    assert "maps" in response.json()["detail"]
+
+
+def test_a_client_that_goes_away_in_its_upload_harms_nobody(service, png):
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n\r\n--x\r\n"
+    )
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head)
+    assert service.predict(png).status_code == 200
+    assert "failure" not in service.log()
+
+
+def test_garbage_instead_of_http_harms_nobody(service, png):
+    status, _ = post_raw(service.url, b"\x00\xff garbage\r\n\r\n")
+    assert status == 400
+    assert service.predict(png).status_code == 200
+
+
+def test_problem_documents_hold_the_documented_fields_only(service):
+    document = json.loads(service.client.get("/openapi.json").text)
+    fields = document["components"]["schemas"]["Problem"]["properties"]
+    assert set(service.predict(b"").json()) == set(fields)

@@ -1,0 +1,100 @@
+"""SIGTERM: unready at once, requests under way answered, exit code 0."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+BOUNDARY = b"x"
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+
+
+def open_upload(url: str, length: int) -> socket.socket:
+    """Begin a request whose body is still to come."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    connection.sendall(head.encode())
+    return connection
+
+
+def test_a_request_under_way_is_answered_and_the_exit_code_is_0(start_service, png):
+    body = PART + png + b"\r\n--x--\r\n"
+    with start_service() as service:
+        upload = open_upload(service.url, len(body))
+        upload.sendall(body[:1000])
+        time.sleep(0.2)
+        service.terminate()
+        time.sleep(1.0)  # past the drain window: the listening socket is closed by now
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{service.url}/health/live")
+        upload.sendall(body[1000:])
+        assert upload.recv(65536).startswith(b"HTTP/1.1 200")
+        upload.close()
+        assert service.process.wait(10) == 0
+
+
+def test_readiness_is_false_and_requests_are_still_answered_while_draining(start_service, png):
+    with start_service(XPRO_DRAIN_S="2") as service:
+        assert service.client.get("/health").status_code == 200
+        service.terminate()
+        time.sleep(0.3)
+        health = service.client.get("/health")
+        assert health.status_code == 503
+        assert health.json()["checks"]["accepting"] == {"ok": False, "detail": "draining"}
+        assert service.client.get("/health/live").status_code == 200
+        assert service.predict(png).status_code == 200
+        assert service.process.wait(10) == 0
+
+
+def test_under_load_every_request_that_was_accepted_is_answered(start_service, png):
+    def ask(url: str) -> int | None:
+        try:
+            return httpx.post(f"{url}/predict", files={"file": png}, timeout=30).status_code
+        except httpx.ConnectError:
+            return None  # never accepted
+
+    with start_service() as service, ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(ask, service.url) for _ in range(80)]
+        time.sleep(0.3)
+        service.terminate()
+        given = [answer.result() for answer in answers]
+        assert service.process.wait(30) == 0
+    assert set(given) <= {200, None}
+    assert 200 in given
+
+
+def test_an_upload_that_stands_still_does_not_keep_the_service_alive(start_service):
+    with start_service(XPRO_SHUTDOWN_S="1") as service:
+        upload = open_upload(service.url, 1000)
+        upload.sendall(PART)
+        time.sleep(0.2)
+        service.terminate()
+        assert service.process.wait(10) == 0
+        upload.close()
+
+
+def test_nothing_is_left_behind(start_service, png):
+    with start_service() as service:
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        assert children
+        service.predict(png)
+        service.terminate()
+        assert service.process.wait(10) == 0
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+
+
+def test_workers_end_even_if_the_service_is_killed(start_service):
+    with start_service() as service:
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        service.process.kill()
+        service.process.wait(5)
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive

@@ -1,0 +1,124 @@
+"""What the service refuses to start with, and how it says so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from contract.bundle import DESCRIPTION, GOLDEN, find_bundle, open_bundle, write_description
+from contract.findings import FINDINGS
+from service.settings import Settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A copy of the bundled model that may be damaged."""
+    target = tmp_path / "model" / "1"
+    shutil.copytree(find_bundle(Settings().model_dir), target)
+    return target
+
+
+def start(**settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XPRO_PORT": "0", **settings}
+    return subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_refused(bundle, *words: str) -> None:
+    ended = start(XPRO_MODEL_DIR=str(bundle.parent))
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+    for word in words:
+        assert word in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.data-00000-of-00001", GOLDEN]
+)
+def test_a_bundle_with_one_flipped_bit_is_refused_by_file(bundle, name):
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    assert_refused(bundle, name, "damaged")
+
+
+def test_a_description_with_one_flipped_bit_is_refused(bundle):
+    content = (bundle / DESCRIPTION).read_bytes()
+    at = content.index(b'"threshold":') + 16
+    (bundle / DESCRIPTION).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    assert_refused(bundle, "bundle.json", "changed after export")
+
+
+def test_another_order_of_findings_is_refused_by_the_first_that_differs(bundle):
+    description = json.loads((bundle / DESCRIPTION).read_text())
+    description["findings"].reverse()
+    (bundle / DESCRIPTION).write_text(json.dumps(description))
+    assert_refused(bundle, "finding 1", "Consolidation", "Cardiomegaly")
+
+
+def test_a_missing_file_is_named(bundle):
+    (bundle / "variables/variables.index").unlink()
+    assert_refused(bundle, "variables/variables.index is missing")
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    assert_refused(tmp_path / "model" / "1", "holds no saved_model.pb")
+
+
+def test_outputs_that_are_not_the_exporters_are_refused_by_finding(bundle):
+    with np.load(bundle / GOLDEN) as arrays:
+        changed = dict(arrays)
+    changed["probabilities"][1, 3] += 0.01
+    np.savez(bundle / GOLDEN, **changed)
+    write_description(bundle, open_description(bundle))
+    assert_refused(bundle, "golden example 2", FINDINGS[3])
+
+
+def test_a_graph_that_is_no_graph_is_refused_by_the_engine(bundle):
+    (bundle / "saved_model.pb").write_bytes(b"no graph")
+    write_description(bundle, open_description(bundle))
+    assert_refused(bundle, "openvino cannot read the SavedModel")
+
+
+def open_description(bundle) -> dict[str, object]:
+    return json.loads((bundle / DESCRIPTION).read_text())
+
+
+def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
+    before = open_bundle(bundle).digest
+    description = {**open_description(bundle), "version": "2"}
+    assert write_description(bundle, description) != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"XPRO_MODLE_DIR": "x"}, "XPRO_MODLE_DIR"),
+        ({"XPRO_STREAMS": "none"}, "XPRO_STREAMS"),
+        ({"XPRO_ENGINE": "onnx"}, "XPRO_ENGINE"),
+        ({"XPRO_DECODE_TIMEOUT_S": "-1"}, "XPRO_DECODE_TIMEOUT_S"),
+    ],
+)
+def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
+    ended = start(**settings)
+    assert ended.returncode == 2
+    assert word in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_ends_the_service_with_a_message(service):
+    ended = start(XPRO_PORT=service.url.rsplit(":", 1)[1])
+    assert ended.returncode not in (0, None)
+    assert "address already in use" in ended.stderr
