@@ -35,13 +35,13 @@ train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle
 	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/xpro-demo
 
 image:  ## build the Docker image of the service
-	docker build --tag x-pro .
+	docker compose build
 
 image-test:  ## build the image, start it with compose and look at it from inside
-	bash tests/image/run.sh
+	$(PYTHON) tests/image/run.py
 
 requests: .venv/ready  ## post every file of ../shared/requests, one by one and 16 at a time
-	$(IN_DEV) -m benchmarks.requests
+	$(IN_DEV) -m pytest -s tests/end_to_end
 
 bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNet121
 	$(IN_DEV) -m benchmarks.engines
