@@ -27,7 +27,7 @@ ROOT: Final = Path(__file__).parent.parent
 BUNDLE: Final = ROOT / "build" / "densenet121-random"
 PORT: Final = 8765
 ENGINES: Final = ("openvino", "tensorflow")
-ROUNDS: Final = 1
+ROUNDS: Final = 3
 REQUESTS: Final = 100
 CLIENTS: Final = (1, 16)
 
@@ -62,8 +62,7 @@ def draw_png(side: int) -> bytes:
     enlarged = Image.fromarray(draw_phantom(1)).resize((side, side), Image.Resampling.BICUBIC)
     noise = np.random.default_rng(0).normal(0, 1.0, (side, side))
     pixels = np.clip(np.asarray(enlarged) + noise, 0, 255).astype(np.uint8)
-    encoded: bytes = imagecodecs.png_encode(pixels)
-    return encoded
+    return bytes(imagecodecs.png_encode(pixels))
 
 
 def measure(engine: str, data: bytes) -> dict[str, float]:

@@ -13,7 +13,7 @@ from contract.errors import DamagedFile, TooComplex
 MAX_JPEG_SCANS: Final = 100
 """Ten are usual in a progressive JPEG; 2,000 in 125 kB cost 36 CPU seconds."""
 
-_SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
+_SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1), and SOF55 of JPEG-LS (T.87).
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -45,34 +45,63 @@ def read_png_header(data: bytes) -> tuple[Frame, int]:
 def read_jpeg_frame(data: bytes) -> Frame:
     """Return the frame of a JPEG or JPEG-LS code stream from its SOF marker.
 
-    Raises DamagedFile where there is none, TooComplex for more than MAX_JPEG_SCANS scans.
+    Raises DamagedFile where there is none or more than one, TooComplex for more than
+    MAX_JPEG_SCANS scans.
     """
     # Inside entropy-coded data 0xFF is always stuffed, so a false hit can only come from metadata.
     if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise TooComplex(
             f"The JPEG has more than {MAX_JPEG_SCANS} scans; save it as baseline JPEG."
         )
-    for marker, segment in _jpeg_segments(data):
-        if marker in _SOF:
-            if len(segment) < 6:
-                break
-            bits, height, width, components = struct.unpack(">BHHB", segment[:6])
-            return Frame(width, height, components, bits)
-    raise DamagedFile("The JPEG breaks off before its frame header.")
+    frames = [segment for marker, segment in _jpeg_segments(data) if marker in _SOF]
+    if not frames or len(frames[0]) < 6:
+        raise DamagedFile("The JPEG breaks off before its frame header.")
+    if len(frames) > 1:
+        raise DamagedFile("The JPEG has several frame headers.")  # decoders differ in which counts
+    bits, height, width, components = struct.unpack(">BHHB", frames[0][:6])
+    return Frame(width, height, components, bits)
+
+
+def declares_ycc(data: bytes) -> bool:
+    """Return whether a JPEG says itself that its components are luma and chroma, not RGB."""
+    return any(
+        (marker == _APP0 and segment.startswith(b"JFIF"))
+        or (marker == _APP14 and segment.startswith(b"Adobe") and segment[11:12] == b"\x01")
+        for marker, segment in _jpeg_segments(data)
+    )
 
 
 def read_jpeg2000_frame(data: bytes) -> Frame:
     """Return the frame of a JPEG 2000 or HTJ2K code stream from its SIZ marker (T.800, A.5.1).
 
-    DICOM stores bare code streams (PS3.5, A.4.4); some writers leave the JP2 boxes on, so the start
-    of the code stream is searched. Raises DamagedFile where there is none.
+    DICOM stores bare code streams (PS3.5, A.4.4); some writers leave the JP2 boxes on. Raises
+    DamagedFile where there is none.
     """
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    start = _find_code_stream(data) if data[4:8] == b"jP  " else 0
     siz = data[start + 6 : start + 6 + 37]
-    if start < 0 or len(siz) < 37:
+    if data[start : start + 4] != b"\xff\x4f\xff\x51" or len(siz) < 37:
         raise DamagedFile("The JPEG 2000 code stream breaks off before its header ends.")
     _, right, lower, left, upper, *_, components, depth = struct.unpack(">H8IHB", siz)
     return Frame(right - left, lower - upper, components, (depth & 0x7F) + 1)
+
+
+def _find_code_stream(data: bytes) -> int:
+    """Return where the code stream of a JP2 file starts (T.800, I.4), its length if nowhere.
+
+    The boxes are walked, since anything may stand inside those before the code stream.
+    """
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        header = 16 if length == 1 else 8
+        if kind == b"jp2c":
+            return at + header
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < header:  # 0 is the last box of the file; less is damage
+            break
+        at += length
+    return len(data)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:

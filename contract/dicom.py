@@ -24,8 +24,12 @@ from contract.image import Grey, to_grey
 from contract.limits import check_size
 from contract.transfer import check_transfer_syntax, decode_samples
 
-MAX_ELEMENTS: Final = 20_000
-"""Top-level elements; a radiograph has some hundreds, two million empty ones cost 430 MB."""
+MAX_STEPS: Final = 50_000
+"""Reads of the parser, one to three for an element or sequence item; a radiograph needs some
+hundreds, 16 MB of two million empty items cost 41 s and 1.3 GB."""
+
+MAX_VALUE_BYTES: Final = 1 << 20
+"""Longest value that is interpreted; a lookup table has 128 KiB, its sequence a few of them."""
 
 # Nothing else of the header is kept: what identifies the patient is not even held in memory.
 _KEYWORDS: Final = (
@@ -40,8 +44,12 @@ _KEYWORDS: Final = (
     "FloatPixelData DoubleFloatPixelData PixelData"
 ).split()
 _TAGS: Final[list[BaseTag | int]] = [Tag(keyword) for keyword in _KEYWORDS]
+_CHARACTER_SET: Final = Tag("SpecificCharacterSet")  # interpreted by pydicom unasked
+_SEQUENCES: Final = frozenset({Tag("ModalityLUTSequence"), Tag("VOILUTSequence")})
 _PIXEL_DATA: Final = Tag("PixelData")
+_FIRST_PIXELS: Final = 0x7FE00000
 _LAST_META: Final = 0x0002FFFF
+_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
 # Projection radiography, and OT and SC for secondary capture.
 _MODALITIES: Final = frozenset({"CR", "DX", "RG", "OT", "SC", ""})
@@ -53,8 +61,8 @@ _OTHER_PARTS: Final = frozenset(
     "ABDOMEN ABDOMENPELVIS ANKLE ARM BLADDER BRAIN BREAST CALCANEUS CALF CAROTID CLAVICLE COCCYX "
     "COLON CSPINE ELBOW EXTREMITY EYE FACE FEMUR FINGER FOOT FOREARM HAND HEAD "
     "HEADNECK HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE MAXILLA MOUTH NECK NOSE ORBIT "
-    "PANCREAS PATELLA PELVIS RADIUS ULNA SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TSPINE TIBIA TOE "
-    "THIGH TLSPINE WHOLEBODY WRIST ZYGOMA".split()
+    "PANCREAS PATELLA PELVIS RADIUS ULNA SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TSPINE TIBIA "
+    "TOE THIGH TLSPINE WHOLEBODY WRIST ZYGOMA".split()
 )
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"})
 
@@ -86,25 +94,36 @@ def read_dicom(data: bytes) -> Grey:
 
 def _read_dataset(data: bytes) -> FileDataset:
     """Read the needed elements only; refuse before parsing what is not a still image."""
-    file = io.BytesIO(data)
+    file = _CountedReads(data)
     file.seek(132)
-    meta = filereader.read_dataset(file, False, True, stop_when=_limit(_LAST_META))
+    meta = filereader.read_dataset(file, False, True, stop_when=_stop_after(_LAST_META))
     if meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
         raise NoPixels("This is a DICOMDIR, an index of files; send one of the images it lists.")
     check_transfer_syntax(meta.get("TransferSyntaxUID"))
     file.seek(0)
-    return filereader.read_partial(file, _limit(int(_PIXEL_DATA)), specific_tags=_TAGS)
+    return filereader.read_partial(file, _stop_after(_PIXEL_DATA), specific_tags=_TAGS)
 
 
-def _limit(last: int) -> Callable[[BaseTag, str | None, int], bool]:
-    """Stop reading after the element `last`; raise TooComplex for more elements than allowed."""
-    elements = 0
+class _CountedReads(io.BytesIO):
+    """Bytes that refuse to be read in more steps than a radiograph needs, at any depth."""
 
-    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        nonlocal elements
-        elements += 1
-        if elements > MAX_ELEMENTS:
-            raise TooComplex(f"The DICOM file has more than {MAX_ELEMENTS:,} elements.")
+    steps = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise TooComplex("The DICOM file has far more elements than a radiograph.")
+        return super().read(size)
+
+
+def _stop_after(last: int) -> Callable[[BaseTag, str | None, int], bool]:
+    """Stop reading after the element `last`; refuse values too long to be interpreted."""
+
+    def stop(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        interpreted = tag == _CHARACTER_SET or (tag in _TAGS and tag < _FIRST_PIXELS)
+        open_ended = tag in _SEQUENCES and length == _UNDEFINED_LENGTH  # its steps are counted
+        if interpreted and length > MAX_VALUE_BYTES and not open_ended:
+            raise TooComplex("The DICOM file has an element far longer than its purpose needs.")
         return int(tag) > last
 
     return stop

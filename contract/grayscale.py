@@ -69,7 +69,10 @@ def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:
         return _look_up(stored.astype(np.float64), item)[0]
     slope = _number(dataset.get("RescaleSlope"), 1.0)
     intercept = _number(dataset.get("RescaleIntercept"), 0.0)
-    return stored.astype(np.float64) * slope + intercept
+    values: Values = stored.astype(np.float64) * slope + intercept
+    if not np.isfinite(values).all():
+        raise DamagedFile("RescaleSlope or RescaleIntercept is no finite number.")
+    return values
 
 
 def _apply_voi(
@@ -85,8 +88,7 @@ def _apply_voi(
         shown = _window(values, dataset)
     elif int(dataset.BitsStored) <= 8 and dataset.PixelRepresentation == 0:
         # Eight bits without a window are already rendered for display, like a PNG.
-        shown = (values - values.min()) / max(float(np.ptp(values)), 1.0)
-        return shown
+        return _full_range(values, np.ones(len(values), bool))
     if shown is not None:
         if len(np.unique(shown[used])) > 1:
             return shown
@@ -103,7 +105,9 @@ def _full_range(values: Values, used: Mask) -> Values:
     if not used.any():
         return np.zeros(len(values))
     low, high = values[used].min(), values[used].max()
-    shown: Values = np.clip((values - low) / max(high - low, np.finfo(float).tiny), 0.0, 1.0)
+    if low == high:
+        return np.zeros(len(values))
+    shown: Values = np.clip((values - low) / (high - low), 0.0, 1.0)
     return shown
 
 
@@ -150,7 +154,7 @@ def _look_up(values: Values, item: Dataset) -> tuple[Values, float]:
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     raw = item.LUTData
     if isinstance(raw, bytes):
-        wide = "<u2" if item.is_little_endian is not False else ">u2"
+        wide = ">u2" if item.original_encoding[1] is False else "<u2"
         raw = np.frombuffer(raw, np.uint8 if len(raw) <= (entries or 65536) else wide)
     table = np.atleast_1d(np.asarray(raw, np.float64))[: entries or 65536]
     if len(table) == 0 or not 8 <= bits <= 16:

@@ -5,10 +5,17 @@ from typing import Final, Literal
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from contract.codestream import read_jpeg_frame, read_png_header
-from contract.errors import DamagedFile, InputWarning, SeveralFrames, UnsupportedPixels
+from contract.codestream import Frame, read_jpeg_frame, read_png_header
+from contract.errors import (
+    DamagedFile,
+    InputError,
+    InputWarning,
+    SeveralFrames,
+    UnsupportedPixels,
+)
 from contract.limits import Pixels, check_size
 
 Grey = tuple[Pixels, int, list[InputWarning]]
@@ -18,6 +25,8 @@ COLOUR_TOLERANCE: Final = 8
 
 # Weights of red, green and blue in luma (ITU-R BT.601); their sum is 1 << 16.
 _LUMA: Final = (np.uint32(19595), np.uint32(38470), np.uint32(7471))
+_HALF: Final = np.uint32(1 << 15)
+_STRIP_ROWS: Final = 64
 
 
 def read_image(data: bytes, file_format: Literal["PNG", "JPEG"]) -> Grey:
@@ -67,15 +76,21 @@ def _decode_jpeg(data: bytes) -> tuple[Pixels, int]:
             f"The JPEG has {frame.bits} bits per sample; send 8-bit JPEG, 16-bit PNG or DICOM."
         )
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode not in ("L", "RGB"):
-                upright = upright.convert("RGB")
-            return np.asarray(upright), 8
-    except MemoryError:
+        return _upright_jpeg(data, frame), 8
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever damage leads to
         raise DamagedFile("The JPEG breaks off or is damaged; export it again.") from error
+
+
+def _upright_jpeg(data: bytes, frame: Frame) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
+        if image.size != (frame.width, frame.height):
+            raise DamagedFile("The JPEG contradicts itself about its size.")
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in ("L", "RGB"):
+            upright = upright.convert("RGB")
+        return np.asarray(upright)
 
 
 def _over_black(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
@@ -91,23 +106,25 @@ def _over_black(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
 
 
 def _luma(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
-    red, green, blue = (samples[:, :, channel] for channel in range(3))
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return np.ascontiguousarray(red)
-    brightest = np.maximum(np.maximum(red, green), blue)
-    darkest = np.minimum(np.minimum(red, green), blue)
-    if (brightest - darkest).max() > COLOUR_TOLERANCE * (int(np.iinfo(samples.dtype).max) // 255):
+    """Weigh the channels in strips that stay in the processor's cache."""
+    luma = np.empty(samples.shape[:2], samples.dtype)
+    spread = 0
+    for top in range(0, len(samples), _STRIP_ROWS):
+        strip = samples[top : top + _STRIP_ROWS]
+        red, green, blue = (np.ascontiguousarray(strip[:, :, channel]) for channel in range(3))
+        brightest = np.maximum(np.maximum(red, green), blue)
+        darkest = np.minimum(np.minimum(red, green), blue)
+        spread = max(spread, int((brightest - darkest).max()))
+        weighted = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+        luma[top : top + _STRIP_ROWS] = (weighted + _HALF) >> 16
+    if spread > COLOUR_TOLERANCE * (int(np.iinfo(samples.dtype).max) // 255):
         warnings.append(
             InputWarning(
                 "colour_image",
                 "The image has colours; a radiograph is grey. The answer is about its luma.",
             )
         )
-    # One channel at a time: four bytes for each of 50 million pixels are enough to hold at once.
-    luma = np.full(red.shape, 1 << 15, np.uint32)
-    for channel, weight in zip((red, green, blue), _LUMA, strict=True):
-        luma += channel * weight
-    return (luma >> 16).astype(samples.dtype)
+    return luma
 
 
 def _fill_range(pixels: Pixels, warnings: list[InputWarning]) -> tuple[Pixels, int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
+from warnings import catch_warnings, simplefilter
 
 from contract.dicom import read_dicom
 from contract.errors import BlankImage, DamagedFile, InputWarning, UnsupportedFormat
@@ -66,10 +67,12 @@ def read(data: bytes) -> Radiograph:
     Raises a subclass of `contract.errors.InputError` that says what is wrong with the file.
     """
     file_format = detect_format(data)
-    if file_format == "DICOM":
-        pixels, bits, warnings = read_dicom(data)
-    else:
-        pixels, bits, warnings = read_image(data, file_format)
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)  # pydicom and Pillow quote values of the file in them
+        if file_format == "DICOM":
+            pixels, bits, warnings = read_dicom(data)
+        else:
+            pixels, bits, warnings = read_image(data, file_format)
     if pixels.min() == pixels.max():
         raise BlankImage("Every pixel has the same value; send an image with content.")
     return Radiograph(pixels, file_format, bits, tuple(warnings))

@@ -1,5 +1,6 @@
 """Transfer syntaxes: encoded pixel data -> stored samples."""
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -11,24 +12,55 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
 
-from contract.codestream import Frame, read_jpeg2000_frame, read_jpeg_frame
+from contract.codestream import Frame, declares_ycc, read_jpeg2000_frame, read_jpeg_frame
 from contract.errors import DamagedFile, UnsupportedPixels
 from contract.limits import Pixels
 
-# pydicom decodes these itself, RLE with pylibjpeg-rle where it accepts the data.
-_PYDICOM: Final = frozenset(
-    {
-        uid.ImplicitVRLittleEndian,
-        uid.ExplicitVRLittleEndian,
-        uid.ExplicitVRBigEndian,
-        uid.RLELossless,
-    }
+_UNCOMPRESSED: Final = frozenset(
+    {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 )
-_Codec = tuple[Callable[[bytes], Frame], Callable[[bytes], NDArray[np.generic]]]
-_JPEG: Final[_Codec] = (read_jpeg_frame, imagecodecs.jpeg8_decode)
-_JPEG_LS: Final[_Codec] = (read_jpeg_frame, imagecodecs.jpegls_decode)
-_JPEG_2000: Final[_Codec] = (read_jpeg2000_frame, imagecodecs.jpeg2k_decode)
+
+
+def _decode_jpeg(encoded: bytes, colour: str) -> NDArray[np.generic]:
+    encoded = _complete(encoded)
+    if colour == "RGB" and not declares_ycc(encoded):
+        return imagecodecs.jpeg8_decode(encoded, colorspace="RGB", outcolorspace="RGB")
+    return imagecodecs.jpeg8_decode(encoded)
+
+
+def _decode_jpeg_ls(encoded: bytes, colour: str) -> NDArray[np.generic]:
+    return _to_rgb(imagecodecs.jpegls_decode(_complete(encoded)), colour)
+
+
+def _decode_jpeg2000(encoded: bytes, colour: str) -> NDArray[np.generic]:
+    return _to_rgb(imagecodecs.jpeg2k_decode(encoded), colour)
+
+
+def _complete(encoded: bytes) -> bytes:
+    """Return a JPEG or JPEG-LS code stream up to its end marker; raise DamagedFile without one.
+
+    Entropy-coded data holds no marker, so a stream without an end after its last scan was cut off.
+    libjpeg would fill what is missing with grey, CharLS spends many seconds on some cuts.
+    """
+    end = encoded.rfind(b"\xff\xd9")
+    if end < 0 or end < encoded.rfind(b"\xff\xda"):
+        raise DamagedFile("The code stream of the DICOM file breaks off.")
+    return encoded[: end + 2]
+
+
+def _to_rgb(samples: NDArray[np.generic], colour: str) -> NDArray[np.generic]:
+    """Undo the colour transform that DICOM knows of and the code stream does not."""
+    if samples.ndim == 3 and colour == "YBR_FULL":
+        samples = convert_color_space(samples, colour, "RGB")
+    return samples
+
+
+_Codec = tuple[Callable[[bytes], Frame], Callable[[bytes, str], NDArray[np.generic]]]
+_JPEG: Final[_Codec] = (read_jpeg_frame, _decode_jpeg)
+_JPEG_LS: Final[_Codec] = (read_jpeg_frame, _decode_jpeg_ls)
+_JPEG_2000: Final[_Codec] = (read_jpeg2000_frame, _decode_jpeg2000)
 _CODECS: Final[dict[str, _Codec]] = {
     uid.JPEGBaseline8Bit: _JPEG,
     uid.JPEGExtended12Bit: _JPEG,
@@ -51,7 +83,7 @@ def check_transfer_syntax(syntax: str | None) -> None:
     """
     if syntax is None:
         raise DamagedFile("The DICOM file does not name its transfer syntax.")
-    if syntax not in _PYDICOM and syntax not in _CODECS:
+    if syntax not in {*_UNCOMPRESSED, uid.RLELossless, *_CODECS}:
         # An unregistered value is not repeated: it may be anything.
         name = uid.UID(syntax).name if syntax in UID_dictionary else "of this file"
         raise UnsupportedPixels(
@@ -68,10 +100,18 @@ def decode_samples(dataset: FileDataset) -> Pixels:
     Raises DamagedFile where they differ or the data does not decode.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in _PYDICOM:
-        samples, _ = get_decoder(syntax).as_array(dataset, raw=dataset.SamplesPerPixel == 1)
+    if syntax in _UNCOMPRESSED:
+        # Unused bits are left: pydicom takes the stored ones for the lowest whatever HighBit says.
+        samples, _ = get_decoder(syntax).as_array(
+            dataset,
+            raw=dataset.SamplesPerPixel == 1,
+            correct_unused_bits=False,  # type: ignore[arg-type]
+        )
         return _unsigned(samples)
     encoded = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    colour = str(dataset.PhotometricInterpretation)
+    if syntax == uid.RLELossless:
+        return _unsigned(_to_rgb(_decode_rle(encoded, dataset), colour))
     read_frame, decode = _CODECS[syntax]
     frame = read_frame(encoded)
     tags = (int(dataset.Columns), int(dataset.Rows), int(dataset.SamplesPerPixel))
@@ -80,7 +120,39 @@ def decode_samples(dataset: FileDataset) -> Pixels:
             f"The tags declare {tags[0]} x {tags[1]} pixels of {tags[2]} samples, the code stream "
             f"{frame.width} x {frame.height} of {frame.components} with {frame.bits} bits."
         )
-    return _unsigned(decode(encoded))
+    return _unsigned(decode(encoded, colour))
+
+
+def _decode_rle(encoded: bytes, dataset: FileDataset) -> NDArray[np.generic]:
+    """Decode RLE: for every byte of a sample, highest first, a PackBits segment (PS3.5, annex G).
+
+    The decoders that pydicom knows of panic on damaged segments or take seconds.
+    """
+    height, width = int(dataset.Rows), int(dataset.Columns)
+    samples, octets = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated) // 8
+    segments, *starts = struct.unpack("<16I", encoded[:64])
+    if segments != samples * octets:
+        raise DamagedFile(f"RLE data of {segments} segments; the tags need {samples * octets}.")
+    ends = (*starts[1:segments], len(encoded))
+    planes = [
+        _unpack_segment(encoded[start:end], height * width)
+        for start, end in zip(starts, ends, strict=False)
+    ]
+    stacked = np.stack(planes).reshape(samples, octets, height, width).transpose(2, 3, 0, 1)
+    pixels = np.ascontiguousarray(stacked).view(f">u{octets}")[..., 0]
+    return pixels if samples > 1 else pixels[..., 0]
+
+
+def _unpack_segment(segment: bytes, length: int) -> NDArray[np.uint8]:
+    room = length + 256  # encoders may let the last two runs end beyond the image
+    try:
+        octets = imagecodecs.packbits_decode(segment, out=room)
+    except imagecodecs.PackbitsError:
+        # Some writers pad to an even length with a byte that looks like the start of a run.
+        octets = imagecodecs.packbits_decode(segment[:-1], out=room)
+    if len(octets) < length:
+        raise DamagedFile("The RLE data of the DICOM file breaks off.")
+    return np.frombuffer(octets, np.uint8)[:length]
 
 
 def _unsigned(samples: NDArray[np.generic]) -> Pixels:

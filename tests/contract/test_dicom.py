@@ -1,0 +1,351 @@
+"""DICOM objects: which are taken, which are refused by what their header says, and what is kept."""
+
+import struct
+import warnings
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from contract.errors import InputError
+from contract.radiograph import read
+from tests.contract.asserting import pixels_of, refusal, refusal_text, warning_codes
+from tests.contract.drawn import (
+    HEIGHT,
+    WIDTH,
+    dicom,
+    dicom_start,
+    draw_colours,
+    draw_radiograph,
+    element,
+    luma,
+    png,
+    write_dicom,
+)
+
+GREY = draw_radiograph()
+UNDEFINED = 0xFFFFFFFF
+ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
+ITEM_END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+SEQUENCE_END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+OTHER_THAN_CHEST = ["HAND", "SKULL", "ABDOMEN", "LSPINE", "Knee", "BREAST", "PELVIS"]
+CANARY = "CANARY-Jane-Doe"
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG", "OT", "SC", "", None])
+def test_projection_radiography_and_secondary_capture_are_read(modality):
+    radiograph = read(dicom(GREY, Modality=modality))
+    assert (radiograph.format, radiograph.bits, radiograph.warnings) == ("DICOM", 8, ())
+    assert np.array_equal(radiograph.pixels, GREY)
+
+
+SOP_CLASSES = [
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    SecondaryCaptureImageStorage,
+]
+
+
+@pytest.mark.parametrize("sop_class", SOP_CLASSES)
+def test_every_object_that_holds_radiographs_is_read(sop_class):
+    assert np.array_equal(pixels_of(dicom(GREY, SOPClassUID=sop_class)), GREY)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "MG", "US", "NM", "PT", "SEG"])
+def test_other_modality_is_refused_and_named(modality):
+    file = dicom(GREY, Modality=modality)
+    assert refusal(file) == "not_frontal_chest"
+    assert modality in refusal_text(file)
+
+
+def test_unknown_modality_is_refused_and_not_repeated():
+    assert refusal(dicom(GREY, Modality=CANARY)) == "not_frontal_chest"
+    assert CANARY not in refusal_text(dicom(GREY, Modality=CANARY))
+
+
+CHEST_NAMES = ["CHEST", "chest", "THORAX", "LUNG", "PORT CHEST", "RIBS", "", None]
+
+
+@pytest.mark.parametrize("part", CHEST_NAMES)
+def test_chest_is_read_by_its_many_names(part):
+    assert warning_codes(dicom(GREY, BodyPartExamined=part)) == []
+
+
+@pytest.mark.parametrize("part", OTHER_THAN_CHEST)
+def test_other_body_part_is_refused(part):
+    assert refusal(dicom(GREY, BodyPartExamined=part)) == "not_frontal_chest"
+
+
+def test_unknown_body_part_is_read_with_a_warning():
+    assert warning_codes(dicom(GREY, BodyPartExamined="XYZZY")) == ["unknown_body_part"]
+
+
+@pytest.mark.parametrize("view", ["LL", "RL", "LATERAL", "LAT", "lateral"])
+def test_lateral_view_is_refused(view):
+    assert refusal(dicom(GREY, ViewPosition=view)) == "not_frontal_chest"
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", "", None])
+def test_frontal_and_unnamed_views_are_read(view):
+    assert warning_codes(dicom(GREY, ViewPosition=view)) == []
+
+
+def test_8_bit_dicom_holds_the_same_pixels_as_the_png():
+    assert np.array_equal(pixels_of(dicom(GREY)), pixels_of(png(GREY)))
+
+
+def test_rgb_becomes_luma_with_a_warning():
+    file = dicom(draw_colours())
+    assert np.abs(pixels_of(file) - luma(draw_colours())).max() <= 1
+    assert warning_codes(file) == ["colour_image"]
+
+
+def test_rgb_of_a_grey_image_is_that_grey_image():
+    file = dicom(np.dstack([GREY] * 3))
+    assert np.array_equal(pixels_of(file), GREY)
+    assert warning_codes(file) == []
+
+
+def test_rgb_by_plane_is_read_like_rgb_by_pixel():
+    planes = np.ascontiguousarray(np.moveaxis(draw_colours(), -1, 0))
+    by_plane = dicom(draw_colours(), PlanarConfiguration=1, PixelData=planes.tobytes())
+    assert np.array_equal(pixels_of(by_plane), pixels_of(dicom(draw_colours())))
+
+
+def test_ybr_full_shows_its_luma():
+    ybr = np.dstack([GREY, np.full_like(GREY, 128), np.full_like(GREY, 128)])
+    file = dicom(ybr, PhotometricInterpretation="YBR_FULL")
+    assert np.abs(pixels_of(file).astype(int) - GREY).max() <= 1
+    assert warning_codes(file) == []
+
+
+def test_ybr_full_422_shows_its_luma():
+    # Two lumas share one pair of chromas (PS3.3, C.7.6.3.1.2).
+    pairs = np.full((HEIGHT, WIDTH // 2, 4), 128, np.uint8)
+    pairs[:, :, 0], pairs[:, :, 1] = GREY[:, ::2], GREY[:, 1::2]
+    file = dicom(
+        np.dstack([GREY] * 3), PhotometricInterpretation="YBR_FULL_422", PixelData=pairs.tobytes()
+    )
+    assert np.abs(pixels_of(file).astype(int) - GREY).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_palette_colour_is_read_through_its_palette(syntax):
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    table = (np.arange(255, -1, -1, dtype=np.uint16) * 257).astype(f"{order}u2").tobytes()
+    palette = {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for colour in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, 16]), ("Data", table))
+    }
+    file = dicom(GREY, syntax, PhotometricInterpretation="PALETTE COLOR", **palette)
+    assert np.array_equal(pixels_of(file) // 257, 255 - GREY)
+    assert warning_codes(file) == []
+
+
+def test_several_frames_are_refused_with_their_number():
+    file = dicom(GREY, NumberOfFrames=3)
+    assert refusal(file) == "several_frames"
+    assert "3 frames" in refusal_text(file)
+
+
+def test_one_frame_may_be_declared_or_not():
+    assert np.array_equal(pixels_of(dicom(GREY, NumberOfFrames=1)), GREY)
+
+
+def test_object_without_pixel_data_is_refused():
+    assert refusal(dicom(GREY, PixelData=None)) == "no_pixel_data"
+
+
+@pytest.mark.parametrize("keyword", ["FloatPixelData", "DoubleFloatPixelData"])
+def test_floating_point_pixels_are_refused_as_unsupported(keyword):
+    values = GREY.astype(np.float32 if keyword == "FloatPixelData" else np.float64).tobytes()
+    assert refusal(dicom(GREY, PixelData=None, **{keyword: values})) == "unsupported_pixels"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"BitsAllocated": 32, "BitsStored": 32},
+        {"BitsAllocated": 1, "BitsStored": 1},
+        {"SamplesPerPixel": 4},
+    ],
+)
+def test_pixel_form_that_no_radiograph_uses_is_refused_as_unsupported(tags):
+    assert refusal(dicom(GREY, **tags)) == "unsupported_pixels"
+
+
+@pytest.mark.parametrize(
+    "tags", [{"BitsStored": 9}, {"BitsStored": 0}, {"HighBit": 8}, {"HighBit": 3}]
+)
+def test_impossible_bits_are_refused_as_damaged(tags):
+    assert refusal(dicom(GREY, **tags)) == "damaged_file"
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])
+def test_missing_pixel_description_is_refused_as_damaged(keyword):
+    assert refusal(dicom(GREY, **{keyword: None})) == "damaged_file"
+
+
+def test_thumbnail_is_refused_as_too_small():
+    assert refusal(dicom(draw_radiograph(8, 64, 64))) == "too_small"
+
+
+def test_declared_60_megapixels_are_refused_before_they_are_decoded():
+    assert refusal(dicom(GREY, Rows=10_000, Columns=6_000)) == "too_many_pixels"
+
+
+def test_blank_image_is_refused():
+    for dtype in (np.uint8, np.uint16, np.int16):
+        assert refusal(dicom(np.full((HEIGHT, WIDTH), 77, dtype))) == "blank_image"
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+def test_truncated_file_is_refused_as_damaged(kept):
+    file = dicom(GREY)
+    assert refusal(file[: int(len(file) * kept)]) == "damaged_file"
+
+
+def test_file_that_ends_before_its_pixel_data_is_refused():
+    file = dicom(GREY)
+    meta_end = file.index(b"\x08\x00\x16\x00")
+    for at in range(meta_end, len(file) - GREY.size, 7):
+        assert refusal(file[:at]) in {"damaged_file", "no_pixel_data"}
+
+
+def test_file_that_ends_within_its_meta_information_is_refused():
+    file = dicom(GREY)
+    for at in range(132, file.index(b"\x08\x00\x16\x00")):
+        # A transfer syntax cut short is an unknown one.
+        assert refusal(file[:at]) in {"damaged_file", "no_pixel_data", "unsupported_pixels"}
+
+
+def test_dicomdir_is_refused_and_explained():
+    dataset = Dataset()
+    dataset.SOPClassUID = MediaStorageDirectoryStorage
+    dataset.SOPInstanceUID = "1.2.3"
+    file = write_dicom(dataset, ExplicitVRLittleEndian)
+    assert refusal(file) == "no_pixel_data"
+    assert "DICOMDIR" in refusal_text(file)
+
+
+VIDEO = UID("1.2.840.10008.1.2.4.102")
+JPIP = UID("1.2.840.10008.1.2.4.94")
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, VIDEO, JPIP])
+def test_transfer_syntax_that_is_not_read_is_refused_by_its_name(syntax):
+    file = dicom_start(str(syntax).encode().ljust(24, b"\0"))
+    assert refusal(file) == "unsupported_pixels"
+    assert syntax.name in refusal_text(file)
+
+
+def test_unknown_transfer_syntax_is_refused_and_not_repeated():
+    file = dicom_start(b"1.2.3.CANARY".ljust(24, b"\0"))
+    assert refusal(file) == "unsupported_pixels"
+    assert "CANARY" not in refusal_text(file)
+
+
+def test_missing_transfer_syntax_is_refused_as_damaged():
+    assert refusal(dicom_start(b"")) == "damaged_file"
+    assert refusal(b"\0" * 128 + b"DICM") == "damaged_file"
+
+
+def empty_elements(count):
+    """Return two-byte-numbered private elements without a value, as often as wanted."""
+    block = b"".join(element(9, number, b"LO", b"") for number in range(0x1000, 0x2000))
+    return block * (count // 0x1000)
+
+
+def sequence(content, tag=(0x0009, 0x1001)):
+    header = struct.pack("<HH2sHI", *tag, b"SQ", 0, UNDEFINED)
+    return header + content + SEQUENCE_END
+
+
+VOI_LUT_SEQUENCE = (0x0028, 0x3010)
+EMPTY_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(empty_elements(2_000_000), id="elements"),
+        pytest.param(sequence(ITEM + empty_elements(2_000_000) + ITEM_END), id="in-a-sequence"),
+        pytest.param(sequence(EMPTY_ITEM * 2_000_000), id="items"),
+        pytest.param(sequence(EMPTY_ITEM * 2_000_000, VOI_LUT_SEQUENCE), id="lookup-tables"),
+        pytest.param((sequence(b"")[:12] + ITEM) * 100_000, id="deep-sequences"),
+    ],
+)
+def test_header_of_far_too_many_parts_is_refused_quickly_as_too_complex(content, sandbox):
+    outcome = sandbox.read(dicom_start() + content, timeout_s=5)
+    assert outcome.code == "too_complex"
+
+
+@pytest.mark.parametrize("tag", [(0x0028, 0x1050), (0x0008, 0x0060), (0x0008, 0x0005)])
+def test_element_of_millions_of_values_is_refused_quickly_as_too_complex(tag, sandbox):
+    values = b"1\\" * 4_000_000
+    implicit = struct.pack("<HHI", *tag, len(values)) + values
+    outcome = sandbox.read(dicom_start(b"1.2.840.10008.1.2\0") + implicit, timeout_s=5)
+    assert outcome.code == "too_complex"
+
+
+def test_pixel_data_of_two_million_fragments_is_refused_quickly_as_too_complex(sandbox):
+    header = dicom_start(b"1.2.840.10008.1.2.4.50")
+    pixel_data = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, UNDEFINED)
+    outcome = sandbox.read(header + pixel_data + EMPTY_ITEM * 2_000_000, timeout_s=5)
+    assert outcome.code == "too_complex"
+
+
+def test_radiograph_with_a_rich_header_is_read():
+    with_history = [Dataset() for _ in range(500)]
+    for number, item in enumerate(with_history):
+        item.ReferencedSOPInstanceUID = f"1.2.3.{number}"
+    assert np.array_equal(pixels_of(dicom(GREY, ReferencedImageSequence=with_history)), GREY)
+
+
+IDENTIFYING = {
+    "PatientName": CANARY,
+    "PatientID": CANARY,
+    "InstitutionName": CANARY,
+    "StudyDescription": CANARY,
+    "ImageComments": CANARY,
+}
+CANARY_FILES = {
+    "read": {},
+    "body part": {"BodyPartExamined": CANARY},
+    "modality": {"Modality": CANARY},
+    "view": {"ViewPosition": CANARY},
+    "photometric interpretation": {"PhotometricInterpretation": CANARY},
+    "window": {"WindowCenter": "1", "WindowWidth": "0", "VOILUTFunction": CANARY},
+    "polarity": {"PresentationLUTShape": CANARY},
+    "character set": {"SpecificCharacterSet": CANARY},
+    "truncated": {"PixelData": b"CANARY"},
+    "modality and part": {"Modality": "CT", "BodyPartExamined": CANARY},
+}
+
+
+@pytest.mark.parametrize("tags", CANARY_FILES.values(), ids=CANARY_FILES)
+def test_no_text_of_the_header_is_repeated(tags, sandbox, capfd):
+    file = dicom(GREY, **{**IDENTIFYING, **tags})
+    assert CANARY.encode() in file or b"CANARY" in file
+    assert "CANARY" not in sandbox.read(file).text
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # to standard error, were there any
+        try:
+            said = repr(read(file).warnings)
+        except InputError as error:
+            said = str(error)
+    assert "CANARY" not in said + "".join(capfd.readouterr())

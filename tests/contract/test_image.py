@@ -1,0 +1,285 @@
+"""PNG and JPEG: every form is read to the grey values that a viewer shows."""
+
+import io
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.radiograph import read
+from tests.contract.asserting import pixels_of, refusal, refusal_text, warning_codes
+from tests.contract.drawn import (
+    HEIGHT,
+    WIDTH,
+    chunk,
+    draw_colours,
+    draw_radiograph,
+    interlaced_png,
+    jpeg,
+    jpeg_code_stream,
+    luma,
+    png,
+    png_header,
+    with_chunk,
+)
+
+GREY = draw_radiograph()
+DEEP = draw_radiograph(16)
+JPEG_TOLERANCE = 4
+"""Grey levels that JPEG at quality 95 may move a drawn pixel."""
+
+
+def assert_close(found, expected, tolerance=1):
+    assert np.abs(found.astype(float) - expected).max() <= tolerance
+
+
+def test_grey_png_of_8_bits_is_read_as_it_is():
+    radiograph = read(png(GREY))
+    assert (radiograph.format, radiograph.bits, radiograph.warnings) == ("PNG", 8, ())
+    assert np.array_equal(radiograph.pixels, GREY)
+
+
+def test_grey_png_of_16_bits_is_read_as_it_is():
+    radiograph = read(png(DEEP))
+    assert (radiograph.bits, radiograph.warnings) == (16, ())
+    assert np.array_equal(radiograph.pixels, DEEP)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_16_bit_png_that_uses_fewer_bits_is_scaled_to_its_range_with_a_warning(bits):
+    file = png(draw_radiograph(bits))
+    radiograph = read(file)
+    assert radiograph.bits == bits
+    assert warning_codes(file) == ["partial_range"]
+    assert_close(radiograph.pixels, draw_radiograph(bits) * (65535 / ((1 << bits) - 1)))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_png_of_fewer_than_8_bits_fills_the_range_from_black_to_white(bits):
+    levels = GREY >> (8 - bits)
+    radiograph = read(packed_png(levels, bits))
+    assert radiograph.bits == bits
+    assert np.array_equal(radiograph.pixels, levels * (255 // ((1 << bits) - 1)))
+
+
+def packed_png(levels, bits):
+    per_byte = 8 // bits
+    shifts = np.arange(8 - bits, -1, -bits)
+    packed = (levels.reshape(HEIGHT, -1, per_byte) << shifts).sum(axis=2).astype(np.uint8)
+    lines = b"".join(b"\0" + line.tobytes() for line in packed)
+    data = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return png_header(WIDTH, HEIGHT, bits, 0) + data
+
+
+def test_png_with_a_grey_palette_is_read_through_its_palette():
+    image = Image.fromarray(GREY).convert("P")
+    image.putpalette([255 - level for level in range(256) for _ in range(3)])
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    assert np.array_equal(pixels_of(file.getvalue()), 255 - GREY)
+
+
+def test_rgb_png_of_a_grey_image_is_that_grey_image_without_a_warning():
+    file = png(GREY, "RGB")
+    assert np.array_equal(pixels_of(file), GREY)
+    assert warning_codes(file) == []
+
+
+def test_rgb_png_with_colours_becomes_luma_with_a_warning():
+    file = png(draw_colours())
+    assert_close(pixels_of(file), luma(draw_colours()))
+    assert warning_codes(file) == ["colour_image"]
+
+
+def test_16_bit_rgb_png_keeps_its_depth():
+    colours = draw_colours().astype(np.uint16) * 257
+    file = imagecodecs.png_encode(colours)
+    assert pixels_of(file).dtype == np.uint16
+    assert_close(pixels_of(file), luma(colours), tolerance=2)
+
+
+def test_opaque_alpha_changes_nothing():
+    for mode in ("LA", "RGBA"):
+        file = png(GREY, mode)
+        assert np.array_equal(pixels_of(file), GREY)
+        assert warning_codes(file) == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_parts_of_a_png_lie_over_black_with_a_warning(channels):
+    alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    alpha[:40], alpha[40:80] = 0, 128
+    file = png(np.dstack([GREY] * channels + [alpha]))
+    assert warning_codes(file) == ["transparent_image"]
+    assert not pixels_of(file)[:40].any()
+    assert_close(pixels_of(file), GREY * (alpha / 255.0))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "colour_type"), [(GREY, 0), (DEEP, 0), (np.dstack([GREY] * 3), 2)]
+)
+def test_interlaced_png_is_read_like_a_plain_one(pixels, colour_type, capfd):
+    file = interlaced_png(pixels, colour_type)
+    assert np.array_equal(pixels_of(file), pixels if pixels.ndim == 2 else GREY)
+    capfd.readouterr()  # libpng remarks on its caller
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_grey_jpeg_is_read_baseline_and_progressive(options):
+    radiograph = read(jpeg(GREY, **options))
+    assert (radiograph.format, radiograph.bits, radiograph.warnings) == ("JPEG", 8, ())
+    assert_close(radiograph.pixels, GREY, JPEG_TOLERANCE)
+
+
+def test_colour_jpeg_of_a_grey_image_is_grey_without_a_warning():
+    file = jpeg(GREY, "RGB")
+    assert_close(pixels_of(file), GREY, JPEG_TOLERANCE)
+    assert warning_codes(file) == []
+
+
+def test_colour_jpeg_becomes_luma_with_a_warning():
+    file = jpeg(draw_colours())
+    assert_close(pixels_of(file), luma(draw_colours()), JPEG_TOLERANCE)
+    assert warning_codes(file) == ["colour_image"]
+
+
+def test_cmyk_jpeg_is_read_with_the_brightness_that_a_viewer_shows():
+    assert_close(pixels_of(jpeg(np.dstack([GREY] * 3), "CMYK")), GREY, JPEG_TOLERANCE)
+
+
+# What Pillow's ImageOps documents, spelled out with arrays (EXIF 2.32, tag 0x0112).
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.T,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].T,
+    8: lambda stored: np.rot90(stored, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_orientation_of_a_jpeg_is_applied(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = UPRIGHT[orientation](pixels_of(jpeg(GREY)))
+    assert np.array_equal(pixels_of(jpeg(GREY, exif=exif)), upright)
+
+
+def test_jpeg_of_12_bits_is_refused_as_unsupported():
+    file = jpeg_code_stream(draw_radiograph(12), 12)
+    assert refusal(file) == "unsupported_pixels"
+    assert "12 bits" in refusal_text(file)
+
+
+def test_animated_png_is_refused_for_its_frames():
+    file = io.BytesIO()
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    assert refusal(file.getvalue()) == "several_frames"
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_truncated_image_is_refused_as_damaged(encode, kept):
+    file = encode(GREY)
+    assert refusal(file[: int(len(file) * kept)]) == "damaged_file"
+
+
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_image_that_ends_within_its_header_is_refused_as_damaged(encode):
+    for length in (8, 12, 16, 20, 32):
+        assert refusal(encode(GREY)[:length]) == "damaged_file"
+
+
+def test_png_with_text_behind_its_signature_is_refused_as_damaged():
+    assert refusal(png(GREY)[:8] + b"no chunk at all, but some text " * 4) == "damaged_file"
+
+
+def test_png_with_a_wrong_checksum_is_refused_as_damaged():
+    file = bytearray(png(GREY))
+    file[-20] ^= 1
+    assert refusal(bytes(file)) == "damaged_file"
+
+
+def test_png_with_an_unknown_colour_type_is_refused_as_damaged():
+    assert refusal(png_header(WIDTH, HEIGHT, 8, 5)) == "damaged_file"
+
+
+def test_png_of_no_width_is_refused_as_damaged():
+    assert refusal(png_header(0, HEIGHT, 8, 0)) == "damaged_file"
+
+
+@pytest.mark.parametrize(("height", "width"), [(127, 400), (400, 127)])
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_image_with_a_side_under_128_pixels_is_refused_as_too_small(encode, height, width):
+    assert refusal(encode(draw_radiograph(8, height, width))) == "too_small"
+
+
+def test_image_of_128_by_128_pixels_is_read():
+    assert pixels_of(png(draw_radiograph(8, 128, 128))).shape == (128, 128)
+
+
+def test_png_of_60_megapixels_in_a_few_kilobytes_is_refused_before_it_is_decoded():
+    header = png_header(10_000, 6_000, 1, 0)
+    lines = zlib.compress(bytes(6_000 * 1_251), 9)
+    file = header + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+    assert len(file) < 10_000
+    assert refusal(file) == "too_many_pixels"
+
+
+def with_declared_size(file, width, height):
+    at = file.index(b"\xff\xc0") + 5
+    return file[:at] + struct.pack(">HH", height, width) + file[at + 4 :]
+
+
+def test_jpeg_that_declares_60_megapixels_is_refused_before_it_is_decoded():
+    assert refusal(with_declared_size(jpeg(GREY), 10_000, 6_000)) == "too_many_pixels"
+
+
+def test_jpeg_with_two_frame_headers_is_refused_as_damaged():
+    file = jpeg(GREY)
+    frame = file[file.index(b"\xff\xc0") :][:13]
+    huge = with_declared_size(frame, 9_000, 9_000)
+    assert refusal(file.replace(frame, frame + huge)) == "damaged_file"
+
+
+def test_jpeg_whose_second_frame_header_hides_behind_junk_is_refused_as_damaged():
+    file = jpeg(GREY)
+    frame = file[file.index(b"\xff\xc0") :][:13]
+    huge = with_declared_size(frame, 7_000, 7_000)
+    assert refusal(file.replace(frame, frame + b"junk" + huge)) == "damaged_file"
+
+
+def test_jpeg_with_more_than_100_scans_is_refused_as_too_complex():
+    file = jpeg(GREY, progressive=True)
+    scan = file[file.rindex(b"\xff\xda") : -2]
+    assert refusal(file[:-2] + scan * 101 + b"\xff\xd9") == "too_complex"
+
+
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_blank_image_is_refused(encode):
+    assert refusal(encode(np.full((HEIGHT, WIDTH), 77, np.uint8))) == "blank_image"
+
+
+def test_text_of_a_png_is_repeated_nowhere():
+    canary = "CANARY-Jane-Doe"
+    text = with_chunk(png(GREY), b"tEXt", b"Author\0" + canary.encode())
+    assert np.array_equal(pixels_of(text), GREY)
+    damaged = text[: len(text) // 2]
+    assert canary not in refusal_text(damaged)
+
+
+def test_damaged_exif_of_a_jpeg_costs_nothing_but_the_orientation():
+    file = jpeg(GREY, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xffCANARY")
+    assert np.array_equal(pixels_of(file), pixels_of(jpeg(GREY)))
+
+
+def test_large_text_of_a_png_is_no_obstacle():
+    file = with_chunk(png(GREY), b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
+    assert np.array_equal(pixels_of(file), GREY)
