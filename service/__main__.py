@@ -6,12 +6,15 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import socket
+
     from fastapi import FastAPI
 
     from service.settings import Settings
 
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
+_LAST_REQUESTS_S = 0.5
 
 
 def main() -> int:
@@ -55,6 +58,14 @@ def _serve(app: "FastAPI", settings: "Settings") -> None:
 
         def _stop(self) -> None:
             self.should_exit = True
+
+        async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
+            # Uvicorn closes connections that have sent nothing yet; what was accepted a moment ago
+            # may have its request on the way.
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(_LAST_REQUESTS_S)
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,

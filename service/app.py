@@ -35,6 +35,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             digest=bundle.digest,
             engine=model.engine.name,
             streams=settings.streams,
+            address=f"http://{settings.host}:{settings.port}",
         )
         try:
             yield

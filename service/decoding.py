@@ -90,7 +90,7 @@ class Decoder:
 
     def alive(self) -> bool:
         """Whether every worker process runs."""
-        return all(worker.process.is_alive() for worker in list(self._workers))
+        return all(worker.is_alive() for worker in list(self._workers))
 
     def close(self) -> None:
         """Wait for the files being decoded, then end the workers."""
@@ -117,7 +117,7 @@ class Decoder:
 
     def _living(self, worker: "_Worker") -> "_Worker":
         """Return the worker, or a new one where it was killed while idle."""
-        if worker.process.is_alive():
+        if worker.is_alive():
             return worker
         self._discard(worker)
         return self._start()
@@ -169,11 +169,18 @@ class _Worker:
             timer.cancel()
         return _unpack(answer, pixels)
 
+    def is_alive(self) -> bool:
+        try:
+            return self.process.is_alive()
+        except ValueError:  # closed, and no process could be had to replace it
+            return False
+
     def close(self) -> None:
-        self._pipe.close()
-        self.process.kill()
-        self.process.join()
-        self.process.close()
+        if not self._pipe.closed:
+            self._pipe.close()
+            self.process.kill()
+            self.process.join()
+            self.process.close()
 
 
 def _unpack(answer: dict[str, Any], pixels: bytes) -> DecodedInput:

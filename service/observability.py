@@ -71,6 +71,8 @@ class RequestLog:
                     (b"x-content-type-options", b"nosniff"),
                     (b"cache-control", b"no-store"),
                 ]
+                if scope["app"].state.service.draining:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
