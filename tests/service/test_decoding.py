@@ -167,3 +167,12 @@ def test_every_input_error_has_a_code_of_its_own():
 
     codes = [kind.code for kind in kinds(InputError)]
     assert len(codes) == len(set(codes))
+
+
+def test_a_worker_that_could_not_be_replaced_is_replaced_for_the_next_file(decoder, png):
+    """As when the limit on processes is reached for a moment: the slot is not lost."""
+    worker = decoder._idle.get()
+    decoder._discard(worker)
+    decoder._idle.put(worker)
+    assert decode(decoder, png).format == "PNG"
+    assert decoder.alive()
