@@ -1,0 +1,62 @@
+"""One smoke run for all tests that need a trained network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.config import TrainConfig, read_config
+from training.data import DataFolder, read_folder
+from training.phantom import write_drawn_folder
+from training.prepare import Cache, prepare_images
+from training.quiet import start_keras
+
+XRAYS = Path(__file__).parents[3] / "shared" / "xrays"
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """What the whole chain left on disk, and what went into it."""
+
+    config: TrainConfig
+    data: DataFolder
+    cache: Cache
+    run: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def xrays() -> Path:
+    """Return the folder of real radiographs."""
+    if not XRAYS.is_dir():
+        pytest.skip(f"no real radiographs at {XRAYS}")
+    return XRAYS
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder of 120 drawn images of 60 patients."""
+    folder = tmp_path_factory.mktemp("data") / "drawn"
+    write_drawn_folder(folder, patients=60, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """Run the whole chain of the smoke profile on drawn images."""
+    work = tmp_path_factory.mktemp("smoke")
+    config = read_config("smoke", ["epochs=4"])
+    data = read_folder(drawn_folder, config)
+    cache = prepare_images(data.files, config.input_size, work / "cache")
+    start_keras()
+    from training.chain import train
+
+    train(config, data, cache, work / "run", work / "models" / "smoke")
+    return SmokeRun(config, data, cache, work / "run", work / "models" / "smoke" / "1")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a seeded source of random numbers."""
+    return np.random.default_rng(3)

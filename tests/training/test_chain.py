@@ -1,0 +1,131 @@
+import json
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+
+from contract.bundle import open_bundle
+from contract.findings import FINDINGS
+from tests.training.conftest import SmokeRun
+from training.phantom import draw_phantom
+
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+OUTPUTS = {"probabilities", "logits", "activation_maps", "embedding"}
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([draw_phantom(seed)[::4, ::4, None] for seed in range(5)])
+
+
+@pytest.fixture(scope="module")
+def by_tensorflow(smoke: SmokeRun, images: np.ndarray) -> dict[str, Any]:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(smoke.bundle)).signatures["serving_default"]
+    return {name: value.numpy() for name, value in serve(image=tf.constant(images)).items()}
+
+
+@pytest.fixture(scope="module")
+def by_openvino(smoke: SmokeRun, images: np.ndarray) -> dict[str, Any]:
+    core = openvino.Core()
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    answer = core.compile_model(core.read_model(smoke.bundle), "CPU", hint)({"image": images})
+    return {port.any_name: value for port, value in answer.items()}
+
+
+def test_tensorflow_and_openvino_read_the_bundle_and_agree(
+    by_tensorflow: dict[str, Any], by_openvino: dict[str, Any]
+) -> None:
+    assert by_tensorflow.keys() == by_openvino.keys() == OUTPUTS
+    difference = np.abs(by_tensorflow["probabilities"] - by_openvino["probabilities"])
+    assert difference.max() < 1e-5
+
+
+def test_exported_maps_average_to_the_exported_logits(by_openvino: dict[str, Any]) -> None:
+    means = by_openvino["activation_maps"].mean(axis=(1, 2))
+    np.testing.assert_allclose(means, by_openvino["logits"], atol=1e-5)
+
+
+def test_exported_probabilities_are_the_calibrated_logits(
+    smoke: SmokeRun, by_tensorflow: dict[str, Any]
+) -> None:
+    scalings = json.loads((smoke.run / "calibration.json").read_text())["findings"]
+    slopes, intercepts = (np.array([s[key] for s in scalings]) for key in ("slope", "intercept"))
+    expected = 1 / (1 + np.exp(-(by_tensorflow["logits"] * slopes + intercepts)))
+    np.testing.assert_allclose(by_tensorflow["probabilities"], expected, atol=1e-6)
+
+
+def test_bundle_verifies_and_describes_itself(smoke: SmokeRun) -> None:
+    bundle = open_bundle(smoke.bundle)
+    described = bundle.description
+    assert (bundle.name, bundle.version, bundle.input_size) == ("smoke", "1", 64)
+    assert tuple(finding["name"] for finding in described["findings"]) == FINDINGS
+    assert described["training_data"]["split_sha256"] == smoke.data.split.sha256()
+    assert "Not a medical device" in described["intended_use"]
+    assert bundle.golden().image.shape == (4, 64, 64, 1)
+
+
+def test_finding_never_seen_has_no_measure_and_says_why_its_threshold_is_what_it_is(
+    smoke: SmokeRun,
+) -> None:
+    findings = {f["name"]: f for f in open_bundle(smoke.bundle).description["findings"]}
+    assert findings["Hernia"]["auroc"] is findings["Hernia"]["auroc_ci"] is None
+    assert "only one class" in findings["Hernia"]["threshold_rule"]
+    assert findings["Effusion"]["auroc"] is not None
+
+
+def test_run_folder_says_all_that_repeats_the_run(smoke: SmokeRun) -> None:
+    record = json.loads((smoke.run / "run.json").read_text())
+    assert record["config"]["seed"] == smoke.config.seed
+    assert record["data"]["split_sha256"] == smoke.data.split.sha256()
+    assert {"python", "keras", "tensorflow", "numpy"} <= record["versions"].keys()
+    history = (smoke.run / "history.csv").read_text().splitlines()
+    assert history[0] == "epoch,loss,val_auroc"
+    assert len(history) == 1 + smoke.config.epochs
+
+
+def test_smoke_run_learns_something(smoke: SmokeRun) -> None:
+    losses = [
+        float(line.split(",")[1])
+        for line in (smoke.run / "history.csv").read_text().splitlines()[1:]
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_bundle_predicts_what_the_report_was_made_from(smoke: SmokeRun) -> None:
+    from training.evaluate import evaluate
+    from training.export import predict_bundle
+
+    rows = smoke.data.split.test
+    probabilities = predict_bundle(smoke.bundle, rows, smoke.cache)
+    assert probabilities.shape == (len(rows), 14)
+    thresholds = open_bundle(smoke.bundle).thresholds
+    again = evaluate(rows, probabilities, thresholds, resamples=10, seed=1)
+    report = json.loads((smoke.run / "report.json").read_text())["test"]
+    assert again["macro_auroc"] == pytest.approx(report["macro_auroc"], abs=1e-6)
+
+
+def test_evaluation_batches_hold_every_row_in_order(smoke: SmokeRun) -> None:
+    from training.dataset import RadiographBatches
+
+    rows = smoke.data.split.train
+    batches = RadiographBatches(rows, smoke.cache, batch_size=7)
+    labels = np.concatenate([batches[n][1] for n in range(len(batches))])
+    assert np.array_equal(labels, [row.labels for row in rows])
+
+
+def test_training_batches_hold_every_row_in_an_order_that_epochs_change(smoke: SmokeRun) -> None:
+    from training.dataset import RadiographBatches
+
+    rows = smoke.data.split.train
+    batches = RadiographBatches(rows, smoke.cache, batch_size=7, shuffled=True, seed=2)
+    epochs = []
+    for _ in range(2):
+        epochs.append(np.concatenate([batches[n][0] for n in range(len(batches))]))
+        batches.on_epoch_begin()
+    assert not np.array_equal(*epochs)
+    assert sorted(e.tobytes() for e in epochs[0]) == sorted(e.tobytes() for e in epochs[1])

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from training.config import PROFILES, config_from_dict, config_to_dict, read_config
+from training.errors import ConfigError
+
+
+def test_override_takes_the_type_of_its_field() -> None:
+    config = read_config(
+        "demo", ["epochs=3", "learning_rate=1e-4", "blocks=1,2,3,4", "augment=false"]
+    )
+    assert (config.epochs, config.learning_rate) == (3, 1e-4)
+    assert (config.blocks, config.augment) == ((1, 2, 3, 4), False)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["epoch=3", "epochs", "epochs=three", "augment=no", "backbone=resnet", "pretrained=cifar"],
+)
+def test_typo_in_an_override_fails(override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        read_config("demo", [override])
+
+
+@pytest.mark.parametrize("override", ["epochs=1", "widths=8,16", "validation_share=0"])
+def test_fields_that_contradict_each_other_are_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        read_config("demo", [override])
+
+
+def test_unknown_profile_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="demo, smoke, densenet121"):
+        read_config("dem")
+
+
+@pytest.mark.parametrize("config", PROFILES.values(), ids=PROFILES)
+def test_every_profile_survives_json(config: object) -> None:
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+
+
+def test_config_of_other_code_is_refused() -> None:
+    with pytest.raises(ConfigError, match="mixup"):
+        config_from_dict({**config_to_dict(read_config("demo")), "mixup": 0.2})

@@ -1,0 +1,98 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from contract.findings import FINDINGS
+from training.errors import DataError
+from training.table import Row, read_list, read_table
+
+NIH_2017 = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n"
+    "00000001_000.png,Cardiomegaly|Emphysema,0,1,058Y,M,PA,2682,2749,0.143,0.143,\n"
+    "00000002_000.png,No Finding,0,2,081Y,M,PA,2500,2048,0.171,0.171,\n"
+)
+NIH_NEWER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position\n"
+    "00000001_000.jpg,Cardiomegaly|Emphysema,0,1,58,M,PA\n"
+    "00000002_000.jpg,No Finding,0,2,81,M,PA\n"
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def one_hot(columns: list[str], *lines: str) -> str:
+    return "\n".join([",".join(["Image", *columns, "PatientId"]), *lines]) + "\n"
+
+
+def labels(*present: str) -> tuple[int, ...]:
+    return tuple(int(finding in present) for finding in FINDINGS)
+
+
+@pytest.mark.parametrize("text", [NIH_2017, NIH_NEWER], ids=["Gender and png", "Sex and jpg"])
+def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text: str) -> None:
+    assert read_table(write(tmp_path, text)) == (
+        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema")),
+        Row("00000002_000", "2", labels()),
+    )
+
+
+def test_gzipped_table_reads_like_the_plain_one(tmp_path: Path) -> None:
+    packed = tmp_path / "table.csv.gz"
+    packed.write_bytes(gzip.compress(NIH_NEWER.encode()))
+    assert read_table(packed) == read_table(write(tmp_path, NIH_NEWER))
+
+
+def test_one_hot_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
+    columns = sorted(FINDINGS, reverse=True)
+    bits = ",".join("1" if column in ("Edema", "Mass") else "0" for column in columns)
+    rows = read_table(write(tmp_path, one_hot(columns, f"a.png,{bits},7")))
+    assert rows == (Row("a", "7", labels("Edema", "Mass")),)
+
+
+def test_unknown_finding_is_named_with_its_line_and_column(tmp_path: Path) -> None:
+    path = write(tmp_path, NIH_NEWER.replace("Emphysema", "Emphysemia"))
+    with pytest.raises(DataError, match=r"table\.csv, line 2, column 'Finding Labels'.*Emphysemia"):
+        read_table(path)
+
+
+def test_no_finding_beside_a_finding_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, NIH_NEWER.replace("No Finding", "No Finding|Mass"))
+    with pytest.raises(DataError, match=r"line 3.*beside a finding"):
+        read_table(path)
+
+
+def test_value_other_than_0_or_1_is_named_with_its_line_and_column(tmp_path: Path) -> None:
+    bits = ",".join(["2"] + ["0"] * 13)
+    path = write(tmp_path, one_hot(list(FINDINGS), f"a.png,{bits},7"))
+    with pytest.raises(DataError, match="line 2, column 'Cardiomegaly': '2' is neither"):
+        read_table(path)
+
+
+def test_missing_column_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, one_hot([f for f in FINDINGS if f != "Hernia"]))
+    with pytest.raises(DataError, match="missing column 'Hernia'"):
+        read_table(path)
+
+
+def test_empty_patient_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, NIH_NEWER.replace("0,2,81", "0,,81"))
+    with pytest.raises(DataError, match="line 3, column 'Patient ID': empty"):
+        read_table(path)
+
+
+def test_image_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, NIH_NEWER.replace("00000002_000", "00000001_000"))
+    with pytest.raises(DataError, match="line 3: image '00000001_000' is already on line 2"):
+        read_table(path)
+
+
+def test_official_table_counts_are_those_published(xrays: Path) -> None:
+    rows = read_table(xrays / "official" / "Data_Entry_2017_v2020.csv.gz")
+    assert (len(rows), len({row.patient for row in rows})) == (112_120, 30_805)
+    assert len(read_list(xrays / "official" / "test_list.txt.gz")) == 25_596

@@ -1,0 +1,69 @@
+"""The whole way from prepared images to a bundle."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.calibrate import apply_scaling, calibrate, scalings_to_dicts
+from training.config import TrainConfig
+from training.data import DataFolder
+from training.evaluate import evaluate, format_report
+from training.fit import fit, load_best, predict_logits
+from training.metrics import mean_calibration_error
+from training.prepare import Cache
+from training.record import CALIBRATION, REPORT, write_json, write_record
+
+
+def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
+    """Fit, calibrate on validation, evaluate once on test and export to the next `model/<n>`.
+
+    Everything but the bundle goes into the new folder `run`. Raises FileExistsError where it is
+    there already.
+    """
+    run.mkdir(parents=True)
+    write_record(run, config, data, keras.backend.backend())
+    fit(config, data.split, cache, run)
+    judge(config, data, cache, run)
+    if keras.backend.backend() == "tensorflow":
+        from training.export import export_bundle
+
+        print(f"exported {export_bundle(run, model)}")
+    else:
+        # A process has one backend, and export needs TensorFlow.
+        command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
+
+
+def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
+    """Write CALIBRATION, fitted on validation, and REPORT, on validation and test, into `run`."""
+    network = load_best(config, run)
+    parts = {"validation": data.split.validation, "test": data.split.test}
+    logits = {
+        name: predict_logits(network, rows, cache, config.batch_size).astype(np.float64)
+        for name, rows in parts.items()
+    }
+    labels = np.array([row.labels for row in data.split.validation])
+    scalings = calibrate(logits["validation"], labels)
+    probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
+    summary = {
+        "method": "Platt scaling per finding",
+        "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
+        "split": "validation",
+        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
+        "ece_after": mean_calibration_error(labels, probabilities["validation"]),
+    }
+    write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
+    thresholds = [scaling.threshold for scaling in scalings]
+    report = {
+        name: evaluate(
+            rows, probabilities[name], thresholds, config.bootstrap_resamples, config.seed
+        )
+        for name, rows in parts.items()
+    }
+    write_json(run / REPORT, report)
+    print(f"\ntest\n{format_report(report['test'])}")

@@ -1,0 +1,148 @@
+"""Everything that decides a training run, in one frozen dataclass with named profiles."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+from training.errors import ConfigError
+
+Backbone = Literal["small", "densenet121"]
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Lengths of training in epochs, shares between 0 and 1, sizes in pixels.
+
+    `pretrained` is either empty (from scratch) or "imagenet", for `densenet121` only. `widths` and
+    `blocks` shape `small` only: channels and residual blocks per stage, each stage halving the
+    side. `patience` is after how many epochs without a better validation AUROC training ends early;
+    `test_share` counts only where the data come without official lists.
+    """
+
+    input_size: int
+    backbone: Backbone
+    epochs: int
+    patience: int = 40
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (1, 2, 2, 2)
+    pretrained: Literal["", "imagenet"] = ""
+    dropout: float = 0.2
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 1e-2
+    ema_momentum: float = 0.99
+    label_smoothing: float = 0.0
+    precision: Precision = "float32"
+    augment: bool = True
+    validation_share: float = 0.15
+    test_share: float = 0.2
+    bootstrap_resamples: int = 1000
+    seed: int = 20
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where fields contradict each other."""
+        if self.epochs <= self.warmup_epochs:
+            raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
+        if len(self.widths) != len(self.blocks):
+            raise ConfigError("widths and blocks must have one entry per stage each.")
+        if not (0 < self.validation_share < 1 and 0 < self.test_share < 1):
+            raise ConfigError("validation_share and test_share must lie between 0 and 1.")
+
+
+PROFILES: Final[dict[str, TrainConfig]] = {
+    "demo": TrainConfig(
+        input_size=192,
+        backbone="small",
+        epochs=40,
+        widths=(24, 64, 128, 256),
+        blocks=(1, 1, 2, 2),
+        dropout=0.3,
+        weight_decay=5e-2,
+        ema_momentum=0.995,
+        precision="mixed_bfloat16",
+    ),
+    "smoke": TrainConfig(
+        input_size=64,
+        backbone="small",
+        epochs=10,
+        widths=(8, 16, 32),
+        blocks=(1, 1, 1),
+        dropout=0.0,
+        learning_rate=5e-3,
+        warmup_epochs=0.5,
+        ema_momentum=0.8,
+        validation_share=0.25,
+        bootstrap_resamples=50,
+    ),
+    # CheXNet's network and size (Rajpurkar et al., 2017), with the optimiser of `demo`.
+    "densenet121": TrainConfig(
+        input_size=224,
+        backbone="densenet121",
+        epochs=15,
+        pretrained="imagenet",
+        learning_rate=3e-4,
+        warmup_epochs=1.0,
+        ema_momentum=0.999,
+        validation_share=0.1,
+    ),
+}
+
+
+def read_config(profile: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return a profile with `field=value` overrides applied.
+
+    Raises ConfigError for an unknown profile, an unknown field or a value that is not of its type.
+    """
+    if profile not in PROFILES:
+        raise ConfigError(f"No profile {profile!r}; there are {', '.join(PROFILES)}.")
+    changes = dict(_parse_override(override) for override in overrides)
+    return replace(PROFILES[profile], **changes)
+
+
+def config_from_dict(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild a config from `dataclasses.asdict` that went through JSON.
+
+    Raises ConfigError for fields that this code does not have.
+    """
+    unknown = values.keys() - {field.name for field in fields(TrainConfig)}
+    if unknown:
+        raise ConfigError(f"The config has fields this code does not know: {sorted(unknown)}.")
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return TrainConfig(**{**values, **lists})
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Return the config as plain values for JSON."""
+    return dataclasses.asdict(config)
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
+    name, separator, text = override.partition("=")
+    types = get_type_hints(TrainConfig)
+    if not separator or name not in types:
+        raise ConfigError(
+            f"{override!r} is not FIELD=VALUE with a field of the config: {', '.join(types)}."
+        )
+    try:
+        return name, _parse_value(types[name], text)
+    except ValueError as error:
+        raise ConfigError(f"{name} cannot be {text!r}: {error}") from None
+
+
+def _parse_value(kind: Any, text: str) -> Any:
+    if kind is bool:
+        return _choose(text, ("true", "false")) == "true"
+    if kind in (int, float):
+        return kind(text)
+    if kind == tuple[int, ...]:
+        return tuple(int(part) for part in text.split(","))
+    return _choose(text, get_args(kind))
+
+
+def _choose(text: str, choices: Sequence[str]) -> str:
+    if text not in choices:
+        raise ValueError(f"it is one of {', '.join(map(repr, choices))}")
+    return text

@@ -1,0 +1,110 @@
+"""A data folder -> its label tables, split and image files.
+
+Two layouts are known. NIH: one `Data_Entry*.csv`, with or without `train_val_list.txt` and
+`test_list.txt`. One-hot: `train*.csv`, `valid*.csv` and `test*.csv`. Images lie anywhere below the
+folder and are found by name, whatever their ending.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from training.config import TrainConfig
+from training.errors import DataError
+from training.split import Split, split_by_lists, split_by_patient
+from training.table import Row, image_name, read_list, read_table
+
+IMAGE_ENDINGS: Final = (".png", ".jpg", ".jpeg", ".dcm")
+_NAMED_AT_MOST: Final = 5
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A folder that was read: its split, the file of every image, and which labels they are.
+
+    `label_version` names the tables with the start of their SHA-256, because the columns of a table
+    do not tell which edition of the labels it holds.
+    """
+
+    folder: Path
+    split: Split
+    files: dict[str, Path]
+    label_version: str
+
+
+def read_folder(folder: Path, config: TrainConfig, *, allow_missing: bool = False) -> DataFolder:
+    """Read and split a data folder in either layout.
+
+    With `allow_missing`, rows without an image file are left out. Raises DataError for an unknown
+    layout, a table that is wrong, or a missing image file.
+    """
+    files = _index_images(folder)
+    nih = _glob(folder, "Data_Entry")
+    if len(nih) == 1:
+        rows = _with_files(read_table(nih[0]), files, allow_missing)
+        return DataFolder(folder, _split_nih(folder, rows, config), files, _version(nih))
+    if nih:
+        names = ", ".join(path.name for path in nih)
+        raise DataError(f"{folder} holds several NIH tables ({names}); keep one.")
+    tables = [_single(folder, start) for start in ("train", "valid", "test")]
+    train, validation, test = (
+        _with_files(read_table(table), files, allow_missing) for table in tables
+    )
+    split = Split(train, validation, test, "given tables")
+    return DataFolder(folder, split, files, _version(tables))
+
+
+def _split_nih(folder: Path, rows: tuple[Row, ...], config: TrainConfig) -> Split:
+    lists = [folder / "train_val_list.txt", folder / "test_list.txt"]
+    if all(path.is_file() for path in lists):
+        train_val, test = map(read_list, lists)
+        return split_by_lists(rows, train_val, test, config.validation_share, config.seed)
+    return split_by_patient(rows, config.validation_share, config.test_share, config.seed)
+
+
+def _index_images(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            other = files.setdefault(image_name(path.name), path)
+            if other != path:
+                raise DataError(f"{other} and {path} are two files of one image.")
+    return files
+
+
+def _with_files(
+    rows: tuple[Row, ...], files: dict[str, Path], allow_missing: bool
+) -> tuple[Row, ...]:
+    missing = [row.image for row in rows if row.image not in files]
+    if missing and not allow_missing:
+        named = ", ".join(missing[:_NAMED_AT_MOST]) + (
+            ", ..." if len(missing) > _NAMED_AT_MOST else ""
+        )
+        raise DataError(
+            f"{len(missing)} of {len(rows)} images of the table have no file: {named}. "
+            "Use --allow-missing to leave them out."
+        )
+    return tuple(row for row in rows if row.image in files)
+
+
+def _glob(folder: Path, start: str) -> list[Path]:
+    return sorted([*folder.glob(f"{start}*.csv"), *folder.glob(f"{start}*.csv.gz")])
+
+
+def _single(folder: Path, start: str) -> Path:
+    found = _glob(folder, start)
+    if len(found) != 1:
+        raise DataError(
+            f"{folder} has {len(found)} tables {start}*.csv. Expected is one Data_Entry*.csv, or "
+            "one each of train*.csv, valid*.csv and test*.csv."
+        )
+    return found[0]
+
+
+def _version(tables: Iterable[Path]) -> str:
+    return ", ".join(
+        f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
+        for path in tables
+    )

@@ -1,0 +1,65 @@
+"""What a bundle says about itself, from the files of its run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from contract.bundle import FORMAT_VERSION
+from training.calibrate import Scaling
+
+_MEASURES: Final = ("auroc", "auroc_ci", "auprc", "auprc_ci", "positives")
+
+
+def describe(
+    name: str,
+    version: str,
+    record: Mapping[str, Any],
+    scalings: Sequence[Scaling],
+    calibration: Mapping[str, Any],
+    report: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the content of bundle.json but for the hashes, which sealing adds."""
+    config, data = record["config"], record["data"]
+    learnt = data["sets"]["train"]
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "version": version,
+        "findings": _describe_findings(scalings, report["test"]),
+        "input_size": config["input_size"],
+        "contract_version": record["contract_version"],
+        "calibration": calibration,
+        "macro_auroc": {part: report[part]["macro_auroc"] for part in ("validation", "test")},
+        "training_data": {
+            "dataset": data["dataset"],
+            "label_version": data["label_version"],
+            "images": learnt["images"],
+            "patients": learnt["patients"],
+            "split": data["split"],
+            "split_sha256": data["split_sha256"],
+        },
+        "recipe": config,
+        "code_commit": record["code_commit"],
+        "seed": config["seed"],
+        "date": record["date"],
+        "intended_use": (
+            "Research and demonstration. Not a medical device, not for diagnosis or for any "
+            f"decision about a patient. Trained on {learnt['images']} images only."
+        ),
+    }
+
+
+def _describe_findings(
+    scalings: Sequence[Scaling], tested: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": scaling.finding,
+            "threshold": scaling.threshold,
+            "threshold_rule": scaling.threshold_rule,
+            "threshold_source": f"validation, {scaling.positives} positives",
+            **{measure: measured[measure] for measure in _MEASURES},
+            "images": tested["images"],
+            "split": "test",
+        }
+        for scaling, measured in zip(scalings, tested["findings"], strict=True)
+    ]

@@ -1,0 +1,103 @@
+"""A finished run -> a sealed model bundle; always on TensorFlow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from contract.bundle import GOLDEN, write_description
+from contract.pixels import to_model_input
+from contract.radiograph import Radiograph
+from training.calibrate import Scaling
+from training.config import config_from_dict
+from training.dataset import RadiographBatches
+from training.describe import describe
+from training.errors import ConfigError
+from training.fit import load_best
+from training.network import build_calibrated
+from training.phantom import DRAWN_FINDINGS, draw_phantom
+from training.prepare import Cache
+from training.record import CALIBRATION, RECORD, REPORT, read_json
+from training.table import Row
+
+_BATCH_SIZE: Final = 32
+
+GOLDEN_FINDINGS: Final = ((), DRAWN_FINDINGS[:1], DRAWN_FINDINGS[1:2], DRAWN_FINDINGS[2:])
+"""Findings drawn into the four golden inputs; none of them shows a patient."""
+
+
+def export_bundle(run: Path, model: Path) -> Path:
+    """Export a run as the next free version `model/<n>` and return that directory.
+
+    Raises ConfigError under a Keras backend other than TensorFlow, BundleError where the result
+    does not verify.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError("Export runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
+    record, report = read_json(run / RECORD), read_json(run / REPORT)
+    scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
+    config = config_from_dict(record["config"])
+    bundle = model / str(_next_version(model))
+    slopes = np.array([scaling.slope for scaling in scalings])
+    intercepts = np.array([scaling.intercept for scaling in scalings])
+    write_saved_model(build_calibrated(load_best(config, run), slopes, intercepts), bundle)
+    write_golden(bundle, config.input_size)
+    calibration = read_json(run / CALIBRATION)["summary"]
+    description = describe(model.name, bundle.name, record, scalings, calibration, report)
+    write_description(bundle, description)
+    return bundle
+
+
+def load_signature(bundle: Path) -> Any:
+    """Return the serving function of a SavedModel: image=uint8[N,S,S,1] -> dict of tensors."""
+    return tf.saved_model.load(str(bundle)).signatures["serving_default"]
+
+
+def predict_bundle(bundle: Path, rows: Sequence[Row], cache: Cache) -> NDArray[np.float32]:
+    """Return a bundle's calibrated probabilities of rows in their order, float32[N,14]."""
+    serve = load_signature(bundle)
+    batches = RadiographBatches(rows, cache, _BATCH_SIZE)
+    answers = [
+        serve(image=tf.constant(images))["probabilities"].numpy()
+        for images, _ in map(batches.__getitem__, range(len(batches)))
+    ]
+    return np.concatenate(answers)
+
+
+def write_saved_model(calibrated: keras.Model, bundle: Path) -> None:
+    """Write the network of `build_calibrated` as a SavedModel with the contract's signature."""
+    # The endpoint's variables are found by themselves; `track` would write each a second time.
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint(
+        "serving_default",
+        lambda image: calibrated(image, training=False),
+        [tf.TensorSpec(calibrated.input_shape, tf.uint8, name="image")],
+    )
+    archive.write_out(str(bundle), verbose=False)
+
+
+def write_golden(bundle: Path, size: int) -> None:
+    """Add drawn inputs of `size` pixels and what the SavedModel in `bundle` answers to each."""
+    images = np.stack([_draw_golden(n, size) for n in range(len(GOLDEN_FINDINGS))])
+    serve = load_signature(bundle)
+    # One at a time, as the service runs it: batch sizes differ in the last bits.
+    answers = [serve(image=tf.constant(image[np.newaxis])) for image in images]
+    probabilities, logits = (
+        np.concatenate([answer[name].numpy() for answer in answers])
+        for name in ("probabilities", "logits")
+    )
+    (bundle / GOLDEN).parent.mkdir()
+    np.savez_compressed(bundle / GOLDEN, image=images, probabilities=probabilities, logits=logits)
+
+
+def _next_version(model: Path) -> int:
+    return max((int(path.name) for path in model.glob("[0-9]*")), default=0) + 1
+
+
+def _draw_golden(seed: int, size: int) -> NDArray[np.uint8]:
+    pixels = draw_phantom(seed, GOLDEN_FINDINGS[seed])
+    return to_model_input(Radiograph(pixels, "PNG", 8), size)

@@ -1,0 +1,129 @@
+"""The network: preprocessing, backbone and a head whose maps average to the logits.
+
+Plain Keras 3, no augmentation and nothing random at inference, so that the exported graph is read
+by TensorFlow and OpenVINO alike.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from contract.findings import FINDINGS
+from training.config import Precision, TrainConfig
+from training.errors import ConfigError
+
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+_RARE_FINDING_LOGIT: Final = -2.9
+"""log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
+
+
+def build_network(config: TrainConfig, precision: Precision = "float32") -> keras.Model:
+    """Build the network with fresh weights.
+
+    Input `image` uint8[N,S,S,1]; outputs `logits` float32[N,14], `activation_maps`
+    float32[N,h,w,14] whose means over h and w are the logits, `embedding` float32[N,C]. Weights are
+    float32 under either precision. Raises ConfigError where pretrained weights cannot be fetched.
+    """
+    with _dtype_policy(precision):
+        image = keras.Input((config.input_size, config.input_size, 1), name="image", dtype="uint8")
+        backbone = _small if config.backbone == "small" else _densenet121
+        features = ops.cast(backbone(image, config), "float32")
+    embedding = layers.GlobalAveragePooling2D(name="pool_features", dtype="float32")(features)
+    kept = layers.SpatialDropout2D(config.dropout, name="dropout", dtype="float32")(features)
+    maps = layers.Conv2D(
+        len(FINDINGS),
+        1,
+        bias_initializer=keras.initializers.Constant(_RARE_FINDING_LOGIT),
+        name="head",
+        dtype="float32",
+    )(kept)
+    logits = layers.GlobalAveragePooling2D(name="pool_maps", dtype="float32")(maps)
+    outputs = {"logits": logits, "activation_maps": maps, "embedding": embedding}
+    return keras.Model(image, outputs, name="network")
+
+
+def build_calibrated(
+    network: keras.Model, slopes: NDArray[np.float64], intercepts: NDArray[np.float64]
+) -> keras.Model:
+    """Add `probabilities` float32[N,14] = sigmoid(slope * logit + intercept) to the outputs."""
+    outputs: dict[str, Any] = dict(network.output)
+    scaled = outputs["logits"] * slopes.astype(np.float32) + intercepts.astype(np.float32)
+    return keras.Model(network.input, {"probabilities": ops.sigmoid(scaled), **outputs})
+
+
+@contextmanager
+def _dtype_policy(precision: Precision) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _small(image: Any, config: TrainConfig) -> Any:
+    """Residual network (He et al., 2016) for some thousand images; side / 32 with four stages."""
+    grey = ops.cast(image, "float32")
+    # Each image to mean 0 and deviation 1: exposure and windowing differ, anatomy does not.
+    centred = grey - ops.mean(grey, axis=(1, 2, 3), keepdims=True)
+    deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True))
+    x = _convolve(centred / (deviation + 1.0), "stem", config.widths[0], kernel=5, stride=2)
+    x = layers.MaxPooling2D(2, name="stem_pool")(x)
+    for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            x = _residual_block(x, f"stage{stage}_block{block}", width, stride)
+    return x
+
+
+def _residual_block(x: Any, name: str, width: int, stride: int) -> Any:
+    y = _convolve(x, f"{name}_a", width, kernel=3, stride=stride)
+    y = _convolve(y, f"{name}_b", width, kernel=3, activated=False)
+    if stride > 1:
+        x = layers.AveragePooling2D(stride, padding="same", name=f"{name}_shrink")(x)
+    if x.shape[-1] != width:
+        x = _convolve(x, f"{name}_widen", width, kernel=1, activated=False)
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _convolve(
+    x: Any, name: str, width: int, *, kernel: int, stride: int = 1, activated: bool = True
+) -> Any:
+    x = layers.Conv2D(
+        width,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if activated else x
+
+
+def _densenet121(image: Any, config: TrainConfig) -> Any:
+    colour = layers.Concatenate(name="grey_to_rgb", dtype="float32")(
+        [ops.cast(image, "float32")] * 3
+    )
+    scale = [1.0 / (255.0 * std) for std in IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    normalised = layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")(colour)
+    try:
+        backbone = keras.applications.DenseNet121(
+            include_top=False, weights=config.pretrained or None, input_tensor=normalised
+        )
+    except Exception as error:
+        if not config.pretrained:
+            raise
+        raise ConfigError(
+            f"The ImageNet weights could not be fetched ({error}). Connect to the network once, or "
+            "train from scratch with --set pretrained="
+        ) from error
+    return backbone.output

@@ -1,0 +1,79 @@
+"""What a run folder says about the run: enough to repeat it."""
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from contract.findings import FINDINGS
+from contract.pixels import CONTRACT_VERSION
+from training.config import TrainConfig, config_to_dict
+from training.data import DataFolder
+
+RECORD: Final = "run.json"
+CALIBRATION: Final = "calibration.json"
+REPORT: Final = "report.json"
+_PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "pydicom")
+
+
+def write_record(run: Path, config: TrainConfig, data: DataFolder, backend: str) -> None:
+    """Write RECORD into the run folder before training starts; `backend` is Keras' own name."""
+    write_json(
+        run / RECORD,
+        {
+            "config": config_to_dict(config),
+            "data": describe_data(data),
+            "contract_version": CONTRACT_VERSION,
+            "code_commit": read_commit(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "backend": backend,
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in sorted({*_PACKAGES, backend})},
+            },
+        },
+    )
+
+
+def describe_data(data: DataFolder) -> dict[str, Any]:
+    """Return dataset, label tables, split and its hash, and per set images, patients, positives."""
+    return {
+        "dataset": data.folder.name,
+        "label_version": data.label_version,
+        "split": data.split.rule,
+        "split_sha256": data.split.sha256(),
+        "sets": {
+            name: {
+                "images": len(rows),
+                "patients": len({row.patient for row in rows}),
+                "positives": {f: sum(r.labels[n] for r in rows) for n, f in enumerate(FINDINGS)},
+            }
+            for name, rows in data.split.parts().items()
+        },
+    }
+
+
+def read_commit() -> str:
+    """Return the git commit of this code, `-dirty` with local changes, "unknown" without git."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            command, cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON; NaN is refused, what is undefined must be null."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    return json.loads(path.read_text())

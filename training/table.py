@@ -1,0 +1,129 @@
+"""Label files -> validated rows.
+
+Two forms are read, told apart by their header: the NIH table (`Data_Entry_2017.csv` and its v2020
+successor: `Image Index`, `Finding Labels` with names joined by `|`, `Patient ID`) and one-hot
+tables (`Image`, one column of 0 and 1 per finding in any order, `PatientId`). Either may be
+gzipped. Columns are found by name, never by position.
+"""
+
+import csv
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, TextIO
+
+from contract.findings import FINDINGS
+from training.errors import DataError
+
+NO_FINDING: Final = "No Finding"
+_NIH_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
+_ONE_HOT_COLUMNS: Final = ("Image", *FINDINGS, "PatientId")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled radiograph.
+
+    `image` is the file name without its ending, since copies of the data set differ in it; `labels`
+    are 0 or 1 in the order of FINDINGS, all zero where nothing was found.
+    """
+
+    image: str
+    patient: str
+    labels: tuple[int, ...]
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """Read a label table in either form.
+
+    Raises DataError, naming file, line and column, for a missing column, an unknown label, a value
+    other than 0 or 1, an empty name or an image that occurs twice.
+    """
+    with _open_text(path) as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or ()
+        if set(_NIH_COLUMNS) <= set(columns):
+            parse = _parse_nih
+        elif set(_ONE_HOT_COLUMNS) <= set(columns):
+            parse = _parse_one_hot
+        else:
+            raise DataError(_describe_missing(path, columns))
+        lines = [(reader.line_num, values) for values in reader]
+    rows = tuple(parse(f"{path}, line {line}", values) for line, values in lines)
+    _refuse_duplicates(path, rows, [line for line, _ in lines])
+    return rows
+
+
+def read_list(path: Path) -> frozenset[str]:
+    """Read a list of image file names, one per line, as names without endings.
+
+    Raises DataError where the list is empty.
+    """
+    with _open_text(path) as file:
+        names = frozenset(image_name(line.strip()) for line in file if line.strip())
+    if not names:
+        raise DataError(f"{path}: the list is empty.")
+    return names
+
+
+def image_name(file_name: str) -> str:
+    """Return the name that images are known by: `00000001_000` for `00000001_000.png`."""
+    return PurePosixPath(file_name).stem
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
+    names = _cell(where, values, "Finding Labels").split("|")
+    unknown = [name for name in names if name != NO_FINDING and name not in FINDINGS]
+    if unknown:
+        raise DataError(f"{where}, column 'Finding Labels': unknown finding {unknown[0]!r}.")
+    if NO_FINDING in names and len(names) > 1:
+        raise DataError(f"{where}, column 'Finding Labels': {NO_FINDING!r} beside a finding.")
+    return Row(
+        image_name(_cell(where, values, "Image Index")),
+        _cell(where, values, "Patient ID"),
+        tuple(int(finding in names) for finding in FINDINGS),
+    )
+
+
+def _parse_one_hot(where: str, values: Mapping[str, str | None]) -> Row:
+    return Row(
+        image_name(_cell(where, values, "Image")),
+        _cell(where, values, "PatientId"),
+        tuple(_parse_bit(where, values, finding) for finding in FINDINGS),
+    )
+
+
+def _parse_bit(where: str, values: Mapping[str, str | None], column: str) -> int:
+    text = _cell(where, values, column)
+    if text not in ("0", "1", "0.0", "1.0"):
+        raise DataError(f"{where}, column {column!r}: {text!r} is neither 0 nor 1.")
+    return int(float(text))
+
+
+def _cell(where: str, values: Mapping[str, str | None], column: str) -> str:
+    text = (values[column] or "").strip()
+    if not text:
+        raise DataError(f"{where}, column {column!r}: empty.")
+    return text
+
+
+def _describe_missing(path: Path, columns: object) -> str:
+    header = set(columns) if isinstance(columns, (list, tuple)) else set()
+    expected = _NIH_COLUMNS if "Image Index" in header else _ONE_HOT_COLUMNS
+    missing = [column for column in expected if column not in header]
+    return f"{path}, line 1: missing column {', '.join(map(repr, missing))}."
+
+
+def _refuse_duplicates(path: Path, rows: tuple[Row, ...], lines: list[int]) -> None:
+    first_lines: dict[str, int] = {}
+    for row, line in zip(rows, lines, strict=True):
+        first = first_lines.setdefault(row.image, line)
+        if first != line:
+            raise DataError(f"{path}, line {line}: image {row.image!r} is already on line {first}.")
