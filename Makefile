@@ -1,5 +1,5 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
 DATA ?= ../shared/xrays
 UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
