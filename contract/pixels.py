@@ -1,4 +1,4 @@
-"""Radiograph -> network input: the one resize and the one quantisation of the whole project."""
+"""Radiograph -> network input and display image: the one resize and the one quantisation."""
 
 from typing import Final
 
@@ -22,8 +22,23 @@ def to_model_input(radiograph: Radiograph, size: int) -> NDArray[np.uint8]:
     whose support grows with the reduction (antialiased). 16-bit pixels are resized as 16-bit and
     quantised to 8 bits once, after the resize, by rounding.
     """
+    return _resize(radiograph, size, size)[:, :, np.newaxis]
+
+
+def to_display(radiograph: Radiograph, max_side: int) -> NDArray[np.uint8]:
+    """Turn a radiograph into uint8[h,w] for people, at most `max_side` pixels a side.
+
+    The aspect ratio stays, and nothing is ever enlarged; filter and quantisation are those of
+    `to_model_input`.
+    """
+    height, width = radiograph.pixels.shape
+    scale = min(1.0, max_side / max(height, width))
+    return _resize(radiograph, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _resize(radiograph: Radiograph, width: int, height: int) -> NDArray[np.uint8]:
     image = Image.fromarray(radiograph.pixels)
-    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     if resized.dtype == np.uint16:
         resized = ((resized.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return np.ascontiguousarray(resized[:, :, np.newaxis])
+    return np.ascontiguousarray(resized)

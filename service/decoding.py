@@ -22,18 +22,23 @@ from numpy.typing import NDArray
 
 from contract import errors
 from contract.errors import InputError, InputWarning, UnusableFile
-from contract.pixels import to_model_input
+from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
 
 _MIB = 1 << 20
 _WATCH_INTERVAL_S = 0.5
+_NO_DISPLAY = np.zeros((0, 0), np.uint8)
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class DecodedInput(NamedTuple):
-    """The network's input, uint8[S,S,1], and the facts of its file; sizes in pixels."""
+    """The network's input, uint8[S,S,1], and the facts of its file; sizes in pixels.
+
+    `display`: the radiograph for people, uint8[h,w], empty unless it was asked for.
+    """
 
     pixels: NDArray[np.uint8]
+    display: NDArray[np.uint8]
     format: str
     width: int
     height: int
@@ -75,12 +80,14 @@ class Decoder:
         for _ in range(workers):
             self._idle.put(self._start())
 
-    async def decode(self, data: bytes) -> DecodedInput:
+    async def decode(self, data: bytes, display_side: int = 0) -> DecodedInput:
         """Decode one file in a worker process.
 
+        `display_side`: also return `display`, at most that many pixels a side; 0 for none.
         Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._decode, data)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._decode, data, display_side)
 
     async def watch(self) -> None:
         """Replace workers that die while idle, for as long as the service runs."""
@@ -122,10 +129,10 @@ class Decoder:
         self._discard(worker)
         return self._start()
 
-    def _decode(self, data: bytes) -> DecodedInput:
+    def _decode(self, data: bytes, display_side: int) -> DecodedInput:
         worker = self._living(self._idle.get())
         try:
-            return worker.decode(data, self._timeout_s)
+            return worker.decode(data, display_side, self._timeout_s)
         except (DecodeTimeout, DecodeCrashed):
             self._discard(worker)
             worker = self._start()
@@ -143,7 +150,7 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def decode(self, data: bytes, timeout_s: float) -> DecodedInput:
+    def decode(self, data: bytes, display_side: int, timeout_s: float) -> DecodedInput:
         late = threading.Event()
 
         def kill() -> None:
@@ -154,9 +161,13 @@ class _Worker:
         timer = threading.Timer(timeout_s, kill)
         timer.start()
         try:
+            self._pipe.send_bytes(json.dumps({"display_side": display_side}).encode())
             self._pipe.send_bytes(data)
             answer = json.loads(self._pipe.recv_bytes())
-            pixels = self._pipe.recv_bytes() if "pixels" in answer else b""
+            arrays = [
+                np.frombuffer(self._pipe.recv_bytes(), np.uint8).reshape(shape)
+                for shape in answer.get("shapes", ())
+            ]
         except (EOFError, OSError) as error:
             if late.is_set():
                 raise DecodeTimeout(
@@ -167,7 +178,7 @@ class _Worker:
             ) from error
         finally:
             timer.cancel()
-        return _unpack(answer, pixels)
+        return _unpack(answer, arrays)
 
     def is_alive(self) -> bool:
         try:
@@ -183,14 +194,13 @@ class _Worker:
             self.process.close()
 
 
-def _unpack(answer: dict[str, Any], pixels: bytes) -> DecodedInput:
-    if "pixels" not in answer:
+def _unpack(answer: dict[str, Any], arrays: list[NDArray[np.uint8]]) -> DecodedInput:
+    if "code" in answer:
         raise _Refused.of(answer["code"])(answer["detail"])
-    size = answer["pixels"]
     warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
-    array = np.frombuffer(pixels, np.uint8).reshape(size, size, 1)
+    pixels, display = arrays
     file_format, width, height, bits = answer["facts"]
-    return DecodedInput(array, file_format, width, height, bits, warnings)
+    return DecodedInput(pixels, display, file_format, width, height, bits, warnings)
 
 
 class _Refused:
@@ -212,16 +222,17 @@ def _serve(pipe: Connection, size: int, timeout_s: float, memory_mib: int) -> No
     _confine(memory_mib)
     while True:
         try:
+            task = json.loads(pipe.recv_bytes())
             data = pipe.recv_bytes()
         except EOFError:
             return
         # Ends the process even inside a decoder that loops, should the API process be gone.
         signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-        answer, pixels = _answer(data, size)
+        answer, arrays = _answer(data, size, task["display_side"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         pipe.send_bytes(json.dumps(answer).encode())
-        if pixels is not None:
-            pipe.send_bytes(pixels)
+        for array in arrays:
+            pipe.send_bytes(array.tobytes())
 
 
 def _confine(memory_mib: int) -> None:
@@ -237,15 +248,20 @@ def _confine(memory_mib: int) -> None:
         os.dup2(nowhere, stream)
 
 
-def _answer(data: bytes, size: int) -> tuple[dict[str, Any], bytes | None]:
+def _answer(
+    data: bytes, size: int, display_side: int
+) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+    """Return the answer for the pipe and the arrays that follow it, in the order of `shapes`."""
     try:
         radiograph = read(data)
-        height, width = radiograph.pixels.shape
-        pixels = to_model_input(radiograph, size).tobytes()
+        pixels = to_model_input(radiograph, size)
+        display = to_display(radiograph, display_side) if display_side else _NO_DISPLAY
     except InputError as error:
-        return {"code": error.code, "detail": str(error)}, None
+        return {"code": error.code, "detail": str(error)}, []
     except MemoryError:
         detail = "The file needs too much memory to decode; send it at a lower resolution."
-        return {"code": DecodeMemory.code, "detail": detail}, None
+        return {"code": DecodeMemory.code, "detail": detail}, []
+    height, width = radiograph.pixels.shape
     facts = [radiograph.format, width, height, radiograph.bits]
-    return {"pixels": size, "facts": facts, "warnings": radiograph.warnings}, pixels
+    shapes = [pixels.shape, display.shape]
+    return {"shapes": shapes, "facts": facts, "warnings": radiograph.warnings}, [pixels, display]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from contract.errors import DamagedFile, InputError
-from contract.pixels import to_model_input
+from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
 from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout
 from tests.service.conftest import encode
@@ -45,7 +45,18 @@ def worker_pid(pool: Decoder) -> int:
 def test_a_worker_gives_exactly_what_the_contract_gives(decoder, png):
     decoded = decode(decoder, png)
     assert np.array_equal(decoded.pixels, to_model_input(read(png), SIZE))
-    assert decoded[1:5] == ("PNG", 256, 256, 8)
+    assert decoded[2:6] == ("PNG", 256, 256, 8)
+    assert decoded.display.size == 0
+
+
+def test_a_worker_gives_the_display_image_that_is_asked_for(decoder, png):
+    for side, shape in ((100, (100, 100)), (2048, (256, 256))):
+        decoded = asyncio.run(decoder.decode(png, display_side=side))
+        assert decoded.display.shape == shape
+        assert np.array_equal(decoded.display, to_display(read(png), side))
+        assert np.array_equal(decoded.pixels, to_model_input(read(png), SIZE))
+    wide = encode(np.tile(np.arange(256, dtype=np.uint8), (200, 4)))
+    assert asyncio.run(decoder.decode(wide, display_side=512)).display.shape == (100, 512)
 
 
 def test_warnings_of_the_contract_come_through(decoder):
@@ -104,6 +115,8 @@ def test_50_megapixels_fit_into_the_default_memory(decoder, large_png):
     colours = np.zeros((6000, 8000, 3), np.uint8)
     colours[:100, :, 1] = 99
     assert decode(decoder, encode(colours)).width == 8000
+    shown = asyncio.run(decoder.decode(large_png, display_side=2048))
+    assert shown.display.shape == (1536, 2048)
 
 
 def test_a_worker_killed_in_its_work_costs_that_request_and_no_other(decoder, large_png, png):
@@ -151,6 +164,7 @@ def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
     try:
         (worker,) = pool._workers
         decode(pool, png)
+        worker._pipe.send_bytes(b'{"display_side": 0}')
         worker._pipe.send_bytes(large_png)
         worker._pipe.close()
         psutil.wait_procs([psutil.Process(worker.process.pid)], timeout=10)
