@@ -10,13 +10,15 @@ from fastapi_offline import FastAPIOffline
 from service import __version__, problems
 from service.model import Model
 from service.observability import RequestLog, log_event
+from service.page import page_router
 from service.routes import router
 from service.settings import Settings
 from service.state import State
 
 _DESCRIPTION = """
 Post a frontal chest radiograph (PNG, JPEG or DICOM) to `/predict` and get the probabilities of 14
-findings. For research and evaluation only; not a medical device.
+findings, to `/explain` and see where the network looked, to `/radiograph` and get it back as a PNG;
+`/` is a page that does all of it. For research and evaluation only; not a medical device.
 """
 
 
@@ -52,6 +54,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(page_router())
     problems.install(app)
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(RequestLog)

@@ -1,22 +1,26 @@
 """HTTP only: what comes in, what goes out."""
 
+import asyncio
 import hashlib
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
 from service.engine import Outputs
 from service.model import Model
 from service.problems import MEDIA_TYPE
+from service.rendering import render_overlay, render_png
 from service.schemas import Check, Health, Prediction, Problem
 from service.state import State
 from service.uploads import PART, read_upload
 
 router = APIRouter()
 
+_RADIOGRAPH_SIDE: Final = 2048
+_OVERLAY_SIDE: Final = 1024
 _DISCLAIMER: Final = "For research and evaluation only; not a medical device, not for diagnosis."
 _PROBLEMS: Final = {
     400: "No multipart form with exactly one file: malformed_multipart, missing_file, "
@@ -61,12 +65,27 @@ _BODY: Final = {
 }
 
 
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    status: _problem(text) for status, text in _PROBLEMS.items()
+}
+
+
+class _Png(Response):
+    media_type = "image/png"
+
+
+def _png(kind: str) -> dict[str, Any]:
+    # The first eight bytes of every PNG stand for an example.
+    content = {"schema": {"type": "string", "contentMediaType": "image/png"}, "example": "\x89PNG"}
+    return {"description": f"{kind} PNG", "content": {"image/png": content}}
+
+
 @router.post(
     "/predict",
     summary="14 probabilities for one radiograph",
     response_model=Prediction,
     response_model_exclude_unset=True,
-    responses={status: _problem(text) for status, text in _PROBLEMS.items()},
+    responses=_REFUSALS,
     openapi_extra={"requestBody": _BODY},
 )
 async def predict(
@@ -116,6 +135,60 @@ def _answer(
     }
 
 
+@router.post(
+    "/radiograph",
+    summary="The radiograph as it was decoded",
+    response_class=_Png,
+    responses={200: _png("8-bit grey"), **_REFUSALS},
+    openapi_extra={"requestBody": _BODY},
+)
+async def radiograph(request: Request) -> Response:
+    """Get the file as a grey PNG with DICOM's own grey scale applied, at most 2048 pixels a side.
+
+    Nothing is enlarged. A viewer without a DICOM decoder shows it; the page does.
+    """
+    state: State = request.app.state.service
+    data = await read_upload(request, state.settings.max_upload_mib)
+    async with state.line.place():
+        decoded = await state.decoder.decode(data, _RADIOGRAPH_SIDE)
+        png = await asyncio.to_thread(render_png, decoded.display)
+    return _Png(png)
+
+
+@router.post(
+    "/explain",
+    summary="Where the network looked for one finding",
+    response_class=_Png,
+    responses={200: _png("RGB"), **_REFUSALS},
+    openapi_extra={"requestBody": _BODY},
+)
+async def explain(
+    request: Request,
+    finding: Annotated[
+        str,
+        Query(
+            description="whose activation map is laid over the radiograph",
+            examples=["Effusion"],
+            pattern=f"^({'|'.join(FINDINGS)})$",
+            json_schema_extra={"enum": list(FINDINGS)},
+        ),
+    ],
+) -> Response:
+    """Get the radiograph with a finding's activation map over it, at most 1024 pixels a side.
+
+    The colours run over the range of this one map: they say where the evidence is strongest, not
+    how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers.
+    """
+    state: State = request.app.state.service
+    data = await read_upload(request, state.settings.max_upload_mib)
+    async with state.line.place():
+        decoded = await state.decoder.decode(data, _OVERLAY_SIDE)
+        outputs = await state.inference.infer(decoded.pixels)
+        activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
+        png = await asyncio.to_thread(render_overlay, decoded.display, activation_map)
+    return _Png(png)
+
+
 @router.get("/health", response_model=Health, responses={503: {"model": Health}})
 @router.get("/health/ready", response_model=Health, responses={503: {"model": Health}})
 async def ready(request: Request) -> Response:
@@ -145,9 +218,3 @@ async def model(request: Request) -> dict[str, Any]:
     """Describe the served model: findings, thresholds, AUROC, training data, hashes."""
     state: State = request.app.state.service
     return dict(state.model.bundle.description)
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> Response:
-    """Go to the interactive description of the interface."""
-    return RedirectResponse("docs")

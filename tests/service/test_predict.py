@@ -99,7 +99,3 @@ def test_the_docs_page_asks_no_other_host_for_anything(service):
     assert "https://" not in page
     script = service.client.get("/static-offline-docs/swagger-ui-bundle.js")
     assert script.status_code == 200
-
-
-def test_the_root_leads_to_the_docs(service):
-    assert service.client.get("/").headers["location"] == "docs"

@@ -1,0 +1,79 @@
+"""Grey images and activation maps -> PNG, from arrays of our own; nothing is parsed here."""
+
+import functools
+import json
+from typing import Final
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from service.page import FOLDER
+
+OPACITY: Final = 0.55
+"""Of the map where it is strongest; the page starts with the same."""
+
+_FADE: Final = (0.25, 0.85)
+"""Shares of the map's range between which it fades in; below, the radiograph stays untouched."""
+
+_SPREAD: Final = 0.55
+"""Of the smoothing between the cells of a map, in cells."""
+
+# The fastest setting; a stronger one saves a tenth of the bytes and triples the time.
+_PNG_LEVEL: Final = 1
+
+_Values = NDArray[np.float64]
+
+
+def render_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode uint8[h,w] as grey or uint8[h,w,3] as RGB PNG."""
+    return bytes(imagecodecs.png_encode(image, level=_PNG_LEVEL))
+
+
+def render_overlay(image: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> bytes:
+    """Lay an activation map, float32[m,n], over a radiograph, uint8[h,w], and encode it as PNG.
+
+    The colours run over the range of this one map and fade out below it, so the strongest place of
+    a map is always bright: it says where, never how much.
+    """
+    height, width = image.shape
+    rows = _smoothing(activation_map.shape[0], height)
+    columns = _smoothing(activation_map.shape[1], width)
+    values = _normalise(rows @ activation_map.astype(np.float64) @ columns.T)
+    low, high = _FADE
+    share = np.clip((values - low) / (high - low), 0.0, 1.0)
+    opacity = (OPACITY * share * share * (3.0 - 2.0 * share))[:, :, np.newaxis]
+    blended = image[:, :, np.newaxis] * (1.0 - opacity) + _colour(values) * opacity
+    return render_png(np.rint(blended).astype(np.uint8))
+
+
+def _normalise(values: _Values) -> _Values:
+    low, high = values.min(), values.max()
+    normalised: _Values = (values - low) / max(high - low, np.finfo(float).tiny)
+    return normalised
+
+
+def _smoothing(cells: int, pixels: int) -> _Values:
+    """Weight of every cell for every pixel, float64[pixels,cells]: Gaussian, rows summing to 1.
+
+    Linear interpolation would leave creases along the centres of the cells.
+    """
+    centres = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    distance = centres[:, np.newaxis] - np.arange(cells)[np.newaxis, :]
+    weights = np.exp(-0.5 * (distance / _SPREAD) ** 2)
+    normalised: _Values = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _colour(values: _Values) -> _Values:
+    """Colour of values from 0 to 1, float64[h,w,3]."""
+    anchors = _anchors()
+    places = np.linspace(0.0, 1.0, len(anchors))
+    channels = [np.interp(values, places, anchors[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1)
+
+
+@functools.cache
+def _anchors() -> _Values:
+    """Colours whose lightness rises evenly, so that their order is seen without colour vision."""
+    return np.array(json.loads((FOLDER / "colours.json").read_bytes()), np.float64)

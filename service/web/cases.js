@@ -1,0 +1,88 @@
+import { predict, Refusal } from "./api.js";
+
+/** Files under way at once: enough to keep a small service busy, too few to fill its line. */
+const LANES = 2;
+
+/** The files of this session and what became of them; fires "change" with the case it is about. */
+export class Cases extends EventTarget {
+  #waiting = [];
+  #running = 0;
+  #next = 1;
+
+  constructor() {
+    super();
+    this.all = [];
+    this.selected = null;
+  }
+
+  /** Add files; they are sent in their order. */
+  add(files) {
+    for (const file of files) {
+      const one = { id: this.#next++, file, state: "waiting", abort: new AbortController() };
+      this.all.push(one);
+      this.#waiting.push(one);
+      this.#changed(one);
+    }
+    if (!this.selected) this.select(this.all[0] ?? null);
+    this.#pump();
+  }
+
+  /** Show one case. */
+  select(one) {
+    this.selected = one;
+    this.dispatchEvent(new CustomEvent("select", { detail: one }));
+  }
+
+  /** Show the case `step` places further down the list. */
+  step(step) {
+    const next = this.all[this.all.indexOf(this.selected) + step];
+    if (next) this.select(next);
+  }
+
+  /** Forget a case, and stop its request. */
+  remove(one) {
+    const place = this.all.indexOf(one);
+    one.abort.abort();
+    this.all.splice(place, 1);
+    this.#waiting = this.#waiting.filter((each) => each !== one);
+    this.#changed(one);
+    if (this.selected === one) this.select(this.all[place] ?? this.all[place - 1] ?? null);
+  }
+
+  /** Forget all cases. */
+  clear() {
+    for (const one of [...this.all].reverse()) this.remove(one);
+  }
+
+  /** How many cases are finished, answered or refused. */
+  get finished() {
+    return this.all.filter((one) => one.state === "done" || one.state === "refused").length;
+  }
+
+  #pump() {
+    while (this.#running < LANES && this.#waiting.length) this.#run(this.#waiting.shift());
+  }
+
+  async #run(one) {
+    this.#running += 1;
+    this.#changed(one, { state: "sending" });
+    try {
+      const onBusy = (seconds) => this.#changed(one, { state: "busy", seconds });
+      const { answer, text } = await predict(one.file, one.abort.signal, onBusy);
+      this.#changed(one, { state: "done", answer, text });
+    } catch (error) {
+      if (!one.abort.signal.aborted) {
+        const problem = error instanceof Refusal ? error.problem
+          : { title: "The answer cannot be read", code: "unreadable", detail: String(error) };
+        this.#changed(one, { state: "refused", problem });
+      }
+    }
+    this.#running -= 1;
+    this.#pump();
+  }
+
+  #changed(one, facts = {}) {
+    Object.assign(one, facts);
+    this.dispatchEvent(new CustomEvent("change", { detail: one }));
+  }
+}
