@@ -13,7 +13,7 @@ from service.page import FOLDER
 OPACITY: Final = 0.55
 """Of the map where it is strongest; the page starts with the same."""
 
-_FADE: Final = (0.25, 0.85)
+_FADE: Final = (0.45, 0.95)
 """Shares of the map's range between which it fades in; below, the radiograph stays untouched."""
 
 _SPREAD: Final = 0.55

@@ -7,7 +7,6 @@ const LANES = 2;
 export class Cases extends EventTarget {
   #waiting = [];
   #running = 0;
-  #next = 1;
 
   constructor() {
     super();
@@ -15,15 +14,15 @@ export class Cases extends EventTarget {
     this.selected = null;
   }
 
-  /** Add files; they are sent in their order. */
+  /** Add files and show the first of them; they are sent in their order. */
   add(files) {
-    for (const file of files) {
-      const one = { id: this.#next++, file, state: "waiting", abort: new AbortController() };
+    const added = files.map((file) => ({ file, state: "waiting", abort: new AbortController() }));
+    for (const one of added) {
       this.all.push(one);
       this.#waiting.push(one);
       this.#changed(one);
     }
-    if (!this.selected) this.select(this.all[0] ?? null);
+    if (added.length) this.select(added[0]);
     this.#pump();
   }
 

@@ -31,6 +31,7 @@ export function connectGestures(viewer, { tool, step }) {
   connectKeys(viewer, step);
   connectPointers(viewer, tool);
   const { canvas } = viewer;
+  viewer.addEventListener("change", () => canvas.classList.toggle("fitted", viewer.fitted));
   canvas.addEventListener("dblclick", () => viewer.fit());
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
@@ -44,10 +45,10 @@ export function connectGestures(viewer, { tool, step }) {
 function connectKeys(viewer, step) {
   const fade = (by) => viewer.set({ opacity: Math.min(Math.max(viewer.opacity + by, 0), 1) });
   const plain = {
-    ArrowLeft: () => viewer.panBy(PAN_STEP, 0),
-    ArrowRight: () => viewer.panBy(-PAN_STEP, 0),
-    ArrowUp: () => viewer.panBy(0, PAN_STEP),
-    ArrowDown: () => viewer.panBy(0, -PAN_STEP),
+    ArrowLeft: () => viewer.panBy(-PAN_STEP, 0),
+    ArrowRight: () => viewer.panBy(PAN_STEP, 0),
+    ArrowUp: () => viewer.panBy(0, -PAN_STEP),
+    ArrowDown: () => viewer.panBy(0, PAN_STEP),
     "+": () => viewer.zoomBy(ZOOM_STEP),
     "=": () => viewer.zoomBy(ZOOM_STEP),
     "-": () => viewer.zoomBy(1 / ZOOM_STEP),

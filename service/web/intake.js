@@ -26,7 +26,7 @@ function takeDrops(onFiles) {
     if (event.dataTransfer.types.includes("Files")) show(1);
   });
   document.addEventListener("dragleave", () => show(-1));
-  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("dragover", (event) => event.preventDefault()); // or the browser opens the file
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
     show(-depth);

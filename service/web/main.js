@@ -18,6 +18,7 @@ function start(model, colours) {
   const cases = new Cases();
   const viewer = new Viewer(byId("canvas"));
   const findings = new Findings(model, () => showMap());
+  let loading = new AbortController();
   const tool = connectTools(viewer);
   connectGestures(viewer, { tool, step: (by) => cases.step(by) });
   connectAbout(model);
@@ -36,17 +37,30 @@ function start(model, colours) {
   async function showCase() {
     const one = cases.selected;
     viewer.show(null);
+    byId("loading").hidden = true;
     byId("main").toggleAttribute("data-empty", !one);
     byId("welcome").hidden = Boolean(one);
     byId("canvas").setAttribute("aria-label", one ? `Radiograph ${one.file.name}` : "No radiograph yet");
     showAnswer();
-    if (!one) return;
-    // A file that cannot be shown is refused by /predict too, and that is said there.
-    const picture = await loadPicture(one.file, one.abort.signal).catch(() => null);
-    if (!picture || one !== cases.selected) return;
-    viewer.show(picture);
-    showMap();
-    refreshActions();
+    loading.abort();
+    loading = new AbortController();
+    if (one) await loadFor(one, loading.signal);
+  }
+
+  async function loadFor(one, signal) {
+    byId("loading").hidden = false;
+    byId("loading").textContent = "Reading the file";
+    try {
+      const picture = await loadPicture(one.file, signal);
+      if (signal.aborted) return;
+      viewer.show(picture);
+      byId("loading").hidden = true;
+      showMap();
+      refreshActions();
+    } catch (error) {
+      // A file that cannot be read is refused by /predict as well, and that covers this line.
+      if (!signal.aborted) byId("loading").textContent = error.message;
+    }
   }
 
   function showAnswer() {
@@ -65,7 +79,7 @@ function start(model, colours) {
     if (!shown) return;
     byId("legend-title").textContent = `Where the network looked: ${readable(findings.chosen)}`;
     const [low, high] = range(rows).map((value) => signed(value));
-    byId("legend-range").textContent = `${low} to ${high}`;
+    byId("legend-range").textContent = `logits ${low} to ${high}`;
     byId("legend-caution").hidden = cases.selected.answer.findings
       .some((entry) => entry.finding === findings.chosen && entry.positive);
   }

@@ -1,5 +1,5 @@
 const SIDE = 256;
-const FADE = [0.25, 0.85];
+const FADE = [0.45, 0.95];
 const SPREAD = 0.55; // of a cell
 
 /** Opacity of the map where it is strongest, as in the service's own overlay. */

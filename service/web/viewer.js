@@ -137,8 +137,9 @@ export class Viewer extends EventTarget {
     if (!this.#picture) return;
     if (this.stale) this.#applyWindow();
     const zoom = this.scale * window.devicePixelRatio;
-    context.setTransform(zoom, 0, 0, zoom, canvas.width / 2 - this.centre.x * zoom,
-      canvas.height / 2 - this.centre.y * zoom);
+    // Whole pixels, or 1:1 would blur every one of them over its neighbours.
+    context.setTransform(zoom, 0, 0, zoom, Math.round(canvas.width / 2 - this.centre.x * zoom),
+      Math.round(canvas.height / 2 - this.centre.y * zoom));
     context.imageSmoothingEnabled = zoom < 4; // beyond, single pixels are what is looked at
     this.#paint(context, this.mapShown);
   }
