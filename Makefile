@@ -7,7 +7,7 @@ UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-
 IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
-.PHONY: help run test check format openapi train image image-test requests bench lock clean
+.PHONY: help run test chromium check format openapi train image image-test requests bench bench-page lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -15,8 +15,14 @@ help:  ## what each target does
 run: .venv-run/ready  ## set up and serve the bundled model on http://127.0.0.1:8000 (PORT=9000)
 	XPRO_PORT=$(PORT) $(IN_SERVICE) -m service
 
-test: .venv/ready  ## set up and run the tests
+test: .venv/ready chromium  ## set up and run the tests
 	$(IN_DEV) -m pytest $(ARGS)
+
+chromium:  ## install Debian's Chromium, which tests/page drives, where it is missing
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+	  chromium fonts-dejavu-core; } || \
+	  echo "Chromium is missing, so tests/page will not run; on Debian: apt-get install chromium"
 
 check: .venv/ready  ## format, lint, types, drift of openapi.json
 	$(IN_DEV) -m ruff format --check .
@@ -45,6 +51,9 @@ requests: .venv/ready  ## post every file of ../shared/requests, one by one and 
 
 bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNet121
 	$(IN_DEV) -m benchmarks.engines
+
+bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
+	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
 
 lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt

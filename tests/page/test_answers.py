@@ -169,12 +169,23 @@ def test_a_finding_below_its_threshold_says_that_its_map_is_weak_evidence(visit,
 
 
 def test_many_files_go_two_at_a_time_and_their_progress_shows(visit, drawn_png):
-    under_way, most = set(), []
-    visit.page.on("request", lambda one: under_way.add(one) if "predict" in one.url else None)
-    visit.page.on("request", lambda _: most.append(len(under_way)))
-    visit.page.on("requestfinished", under_way.discard)
+    under_way: list[str] = []
+    most = []
+
+    def begin(request) -> None:
+        if "predict" in request.url:
+            under_way.append(request.url)
+            most.append(len(under_way))
+
+    def end(request) -> None:
+        if "predict" in request.url:
+            under_way.remove(request.url)
+
+    visit.page.on("request", begin)
+    visit.page.on("requestfinished", end)
     visit.drop(*(File(f"{number}.png", drawn_png.data) for number in range(9)))
     visit.finish(9)
+    assert len(most) == 9
     assert max(most) <= 2
     assert visit.page.inner_text("#progress-text") == "9 of 9 finished"
     assert visit.page.locator("#progress-bar").get_attribute("value") == "9"
