@@ -21,15 +21,22 @@ export function connectFiles(cases) {
     if (["done", "refused"].includes(detail.state)) announce(`${detail.file.name}: ${status(detail)}`);
   });
   cases.addEventListener("select", () => {
-    for (const [one, { button }] of items) {
+    for (const [one, { button, item }] of items) {
       button.setAttribute("aria-current", one === cases.selected);
-      if (one === cases.selected) button.scrollIntoView({ block: "nearest" });
+      if (one === cases.selected) reveal(item);
     }
   });
   byId("clear").addEventListener("click", () => {
     cases.clear();
     byId("add").focus();
   });
+}
+
+/** Scroll the list to an item, and never the page, where the radiograph may be in view. */
+function reveal(item) {
+  const list = item.parentElement;
+  const bottom = item.offsetTop + item.offsetHeight;
+  list.scrollTop = Math.max(Math.min(list.scrollTop, item.offsetTop), bottom - list.clientHeight);
 }
 
 function makeItem(cases, one) {

@@ -50,6 +50,7 @@ export class Findings {
       row.button.setAttribute("aria-expanded", each === name);
       row.detail.hidden = each !== name;
     }
+    this.#rows.get(name)?.item.scrollIntoView({ block: "nearest" });
     this.onChoose(name);
   }
 
@@ -83,7 +84,11 @@ export class Findings {
     row.spoken.textContent = answered ? `, ${side} its threshold of ${percent(entry.threshold)}` : "";
     row.bar.style.width = along(entry.probability ?? 0);
     at(row.mark, entry.threshold);
-    row.detail.replaceChildren(el("p", {}, MEANINGS[entry.finding]), describe(entry, row.facts));
+    const parts = [el("p", {}, MEANINGS[entry.finding]), describe(entry, row.facts)];
+    if (answered) parts.push(el("button", {
+      type: "button", class: "show", onclick: showRadiograph,
+    }, "See it on the radiograph"));
+    row.detail.replaceChildren(...parts);
   }
 
   #arrange() {
@@ -95,6 +100,12 @@ export class Findings {
     byId("finding-list").replaceChildren(...rows.map((row) => row.item));
     if (byId("finding-list").contains(focused)) focused.focus();
   }
+}
+
+/** On a narrow screen the radiograph may have been scrolled away. */
+function showRadiograph() {
+  byId("stage").scrollIntoView({ block: "center" });
+  byId("canvas").focus({ preventScroll: true });
 }
 
 const bare = ({ name, threshold }) => ({ finding: name, threshold });

@@ -129,3 +129,15 @@ def test_nothing_moves_for_people_who_asked_for_less_motion(open_page):
         "[...document.querySelectorAll('*')].map((one) => getComputedStyle(one).transitionDuration)"
     )
     assert set(durations) == {"0s"}
+
+
+def test_on_a_phone_the_radiograph_stays_in_view_and_is_found_again(open_page, drawn_png):
+    visit = open_page(360, 740, has_touch=True, is_mobile=True)
+    visit.choose(drawn_png)
+    visit.finish()
+    assert visit.page.evaluate("scrollY") == 0
+    visit.page.locator("#finding-list > li > button").last.click()
+    visit.page.click(".show:visible")
+    box = visit.page.locator("#canvas").bounding_box()
+    assert box["y"] > 0
+    assert box["y"] + box["height"] < 740

@@ -115,7 +115,8 @@ def test_a_finding_tells_number_codes_meaning_and_quality_on_demand(visit, servi
     for finding, facts in zip(CATALOGUE, description["findings"], strict=True):
         row = visit.page.locator(visit.row(finding.name))
         assert not row.locator(".detail").is_visible()
-        row.locator("button").click()
+        row.locator("button").first.click()
+        assert row.locator(".detail").bounding_box()["y"] < 800
         detail = row.locator(".detail").inner_text()
         assert len(detail.splitlines()[0]) > 40
         assert str(answer["probabilities"][finding.name]) in detail
