@@ -19,7 +19,7 @@ _FADE: Final = (0.45, 0.95)
 _SPREAD: Final = 0.55
 """Of the smoothing between the cells of a map, in cells."""
 
-# The fastest setting; a stronger one saves a tenth of the bytes and triples the time.
+# The usual 6 saves a tenth of the bytes of a 1024 x 1024 radiograph and takes eight times as long.
 _PNG_LEVEL: Final = 1
 
 _Values = NDArray[np.float64]
@@ -40,10 +40,9 @@ def render_overlay(image: NDArray[np.uint8], activation_map: NDArray[np.float32]
     rows = _smoothing(activation_map.shape[0], height)
     columns = _smoothing(activation_map.shape[1], width)
     values = _normalise(rows @ activation_map.astype(np.float64) @ columns.T)
-    low, high = _FADE
-    share = np.clip((values - low) / (high - low), 0.0, 1.0)
-    opacity = (OPACITY * share * share * (3.0 - 2.0 * share))[:, :, np.newaxis]
-    blended = image[:, :, np.newaxis] * (1.0 - opacity) + _colour(values) * opacity
+    level = np.rint(values * 255).astype(np.uint8)
+    keep, add = _blending()
+    blended = image[:, :, np.newaxis] * keep[level] + add[level]
     return render_png(np.rint(blended).astype(np.uint8))
 
 
@@ -65,15 +64,19 @@ def _smoothing(cells: int, pixels: int) -> _Values:
     return normalised
 
 
-def _colour(values: _Values) -> _Values:
-    """Colour of values from 0 to 1, float64[h,w,3]."""
-    anchors = _anchors()
+@functools.cache
+def _blending() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For 256 levels of a map: the share of grey that stays, and the colour added to it.
+
+    Both float32, [256,1] and [256,3]. The lightness of the colours rises evenly, so that their
+    order is seen without colour vision.
+    """
+    anchors = np.array(json.loads((FOLDER / "colours.json").read_bytes()), np.float64)
+    values = np.linspace(0.0, 1.0, 256)
     places = np.linspace(0.0, 1.0, len(anchors))
     channels = [np.interp(values, places, anchors[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=-1)
-
-
-@functools.cache
-def _anchors() -> _Values:
-    """Colours whose lightness rises evenly, so that their order is seen without colour vision."""
-    return np.array(json.loads((FOLDER / "colours.json").read_bytes()), np.float64)
+    low, high = _FADE
+    share = np.clip((values - low) / (high - low), 0.0, 1.0)
+    opacity = (OPACITY * share * share * (3.0 - 2.0 * share))[:, np.newaxis]
+    add = np.stack(channels, axis=-1) * opacity
+    return (1.0 - opacity).astype(np.float32), add.astype(np.float32)

@@ -84,6 +84,20 @@ def test_files_can_be_pasted_and_chosen(visit, drawn_png, drawn_dicom):
     assert visit.page.locator("[data-state=done]").count() == 2
 
 
+def test_a_folder_is_dropped_with_all_that_lies_in_it(visit, drawn_png, tmp_path):
+    (tmp_path / "study" / "deeper").mkdir(parents=True)
+    for name in ("one.png", "deeper/two.png", ".hidden"):
+        (tmp_path / "study" / name).write_bytes(drawn_png.data)
+    data = {"items": [], "files": [str(tmp_path / "study")], "dragOperationsMask": 1}
+    session = visit.page.context.new_cdp_session(visit.page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"type": kind, "x": 600, "y": 400, "data": data}
+        session.send("Input.dispatchDragEvent", place)
+        assert visit.page.is_visible("#drop") == (kind != "drop")
+    visit.finish(2)
+    assert sorted(visit.page.locator(".file .name").all_inner_texts()) == ["one.png", "two.png"]
+
+
 def test_a_text_file_is_refused_in_the_words_of_the_problem(visit, service, drawn_png):
     text = File("notes.txt", b"Dear colleague")
     visit.drop(text, drawn_png)
