@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
-PORT ?= 8000
+PORT ?= $(or $(XPRO_PORT),8000)
 DATA ?= ../shared/xrays
 UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url

@@ -107,6 +107,10 @@ def find_bundle(directory: Path) -> Path:
 
     Raises BundleError where neither holds a SavedModel.
     """
+    try:
+        directory.stat()
+    except OSError as error:
+        raise BundleError(f"{directory}: {error.strerror}.") from error
     if (directory / "saved_model.pb").is_file():
         return directory
     numbered = [path for path in directory.glob("[0-9]*") if path.name.isdecimal()]
@@ -147,8 +151,11 @@ def _hash_files(directory: Path) -> dict[str, str]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name != DESCRIPTION:
-            with path.open("rb") as file:
-                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with path.open("rb") as file:
+                    hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
     return hashes
 
 

@@ -28,8 +28,8 @@ class Frame(NamedTuple):
     bits: int
 
 
-def read_png_header(data: bytes) -> tuple[Frame, int]:
-    """Return the frame of a PNG and its colour type (ISO/IEC 15948, section 11.2.2).
+def read_png_frame(data: bytes) -> Frame:
+    """Return the frame of a PNG (ISO/IEC 15948, section 11.2.2).
 
     Raises DamagedFile where IHDR is not the first chunk.
     """
@@ -39,7 +39,18 @@ def read_png_header(data: bytes) -> tuple[Frame, int]:
     components = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour_type)
     if components is None:
         raise DamagedFile(f"The PNG header declares the unknown colour type {colour_type}.")
-    return Frame(width, height, components, bits), colour_type
+    return Frame(width, height, components, bits)
+
+
+def is_animated_png(data: bytes) -> bool:
+    """Return whether an acTL chunk comes before the image data (section 11.3.6)."""
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind in (b"acTL", b"IDAT"):
+            return kind == b"acTL"
+        at += length + 12
+    return False
 
 
 def read_jpeg_frame(data: bytes) -> Frame:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from contract.codestream import Frame, read_jpeg_frame, read_png_header
+from contract.codestream import Frame, is_animated_png, read_jpeg_frame, read_png_frame
 from contract.errors import (
     DamagedFile,
     InputError,
@@ -57,9 +57,9 @@ def to_grey(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
 
 
 def _decode_png(data: bytes) -> tuple[Pixels, int]:
-    frame, _ = read_png_header(data)
+    frame = read_png_frame(data)
     check_size(frame.width, frame.height)
-    if data.find(b"acTL", 0, 4096) >= 0:
+    if is_animated_png(data):
         raise SeveralFrames("The PNG is animated; send one still image.")
     try:
         samples = imagecodecs.png_decode(data)

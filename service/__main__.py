@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
+EXIT_ADDRESS = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
 _LAST_REQUESTS_S = 0.5
 
 
 def main() -> int:
-    """Run the service; returns 0 after draining, 2 for wrong settings, 3 for a refused bundle."""
+    """Run the service.
+
+    Returns 0 after draining, 2 for wrong settings, 3 for a refused bundle, 1 where the
+    address cannot be had.
+    """
     # Workers inherit this; each has one core's work to do and a limit on its address space.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from contract.bundle import BundleError
@@ -38,11 +43,10 @@ def main() -> int:
         return EXIT_BUNDLE
     from service.app import create_app
 
-    _serve(create_app(settings, model), settings)
-    return 0
+    return _serve(create_app(settings, model), settings)
 
 
-def _serve(app: "FastAPI", settings: "Settings") -> None:
+def _serve(app: "FastAPI", settings: "Settings") -> int:
     """Serve until SIGTERM or SIGINT; then unready, accepting a while longer, then drained."""
     import asyncio
 
@@ -50,10 +54,11 @@ def _serve(app: "FastAPI", settings: "Settings") -> None:
 
     class DrainingServer(uvicorn.Server):
         def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
-            if app.state.service.draining:  # asked twice: at once
+            state = getattr(app.state, "service", None)
+            if state is None or state.draining:  # still starting, or asked twice: at once
                 self.should_exit = True
                 return
-            app.state.service.draining = True
+            state.draining = True
             asyncio.get_running_loop().call_later(settings.drain_s, self._stop)
 
         def _stop(self) -> None:
@@ -73,10 +78,19 @@ def _serve(app: "FastAPI", settings: "Settings") -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        # httptools drops the body of a request that offers an upgrade, as Java's client does with
+        # h2c on every one.
+        http="h11",
+        ws="none",
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
-    DrainingServer(config).run()
+    try:
+        bound = config.bind_socket()
+    except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
+        return EXIT_ADDRESS
+    DrainingServer(config).run([bound])
+    return 0
 
 
 if __name__ == "__main__":

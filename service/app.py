@@ -52,6 +52,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.include_router(router)
     app.include_router(page_router())

@@ -1,4 +1,4 @@
-"""Killable worker processes that turn bytes into pixels.
+"""A pool of killable worker processes that turn bytes into pixels.
 
 Decoders of medical images crash, loop and allocate without end on damaged files (docs/decoding.md).
 So no image is parsed in the API process: every thread of a small pool takes one worker process,
@@ -8,27 +8,23 @@ sends it the bytes over a pipe and kills it when its time is up. One bad file co
 import asyncio
 import json
 import multiprocessing
-import os
-import resource
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract import errors
 from contract.errors import InputError, InputWarning, UnusableFile
-from contract.pixels import to_display, to_model_input
-from contract.radiograph import read
+from service.decode_worker import OUT_OF_MEMORY, serve
+from service.observability import log_event
 
-_MIB = 1 << 20
-_WATCH_INTERVAL_S = 0.5
-_NO_DISPLAY = np.zeros((0, 0), np.uint8)
-_CONTEXT = multiprocessing.get_context("forkserver")
+_WATCH_INTERVAL_S: Final = 0.5
+# What starting a process raises at a limit of the machine; it is tried again.
+_NO_PROCESS: Final = (OSError, RuntimeError, EOFError)
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
 class DecodedInput(NamedTuple):
@@ -61,24 +57,34 @@ class DecodeCrashed(UnusableFile):
 class DecodeMemory(UnusableFile):
     """The file needs more memory to decode than a worker has."""
 
-    code = "decode_memory"
+    code = OUT_OF_MEMORY
+
+
+# Only bytes and JSON cross the pipe, so errors come as codes.
+_ERRORS: Final[dict[str, type[InputError]]] = {
+    kind.code: kind
+    for kind in (*vars(errors).values(), DecodeMemory)
+    if isinstance(kind, type) and issubclass(kind, InputError)
+}
 
 
 class Decoder:
     """A pool of worker processes; `close` ends them.
 
     `size`: side of the network's input in pixels. `workers`: processes, one for each core is right.
+    A place in the pool is empty while its worker is dead; who takes the place starts a new one.
     """
 
     def __init__(self, size: int, workers: int, timeout_s: float, memory_mib: int) -> None:
-        _CONTEXT.set_forkserver_preload(["service.decoding"])
+        _CONTEXT.set_forkserver_preload(["service.decode_worker"])
         self._settings = (size, timeout_s, memory_mib)
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(workers, "decode")
-        self._workers: set[_Worker] = set()
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._running: set[_Worker] = set()
+        self._places: SimpleQueue[_Worker | None] = SimpleQueue()
+        self._count = workers
         for _ in range(workers):
-            self._idle.put(self._start())
+            self._places.put(self._start())
 
     async def decode(self, data: bytes, display_side: int = 0) -> DecodedInput:
         """Decode one file in a worker process.
@@ -93,69 +99,95 @@ class Decoder:
         """Replace workers that die while idle, for as long as the service runs."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._replace_dead)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._replace_dead)
+            except _NO_PROCESS as error:
+                log_event("no_worker", error=type(error).__name__)
 
     def alive(self) -> bool:
         """Whether every worker process runs."""
-        return all(worker.is_alive() for worker in list(self._workers))
+        running = list(self._running)
+        return len(running) == self._count and all(worker.is_alive() for worker in running)
 
     def close(self) -> None:
         """Wait for the files being decoded, then end the workers."""
         self._pool.shutdown()
-        for worker in list(self._workers):
-            self._discard(worker)
+        for worker in list(self._running):
+            self._end(worker)
 
     def _start(self) -> "_Worker":
         worker = _Worker(self._settings)
-        self._workers.add(worker)
+        self._running.add(worker)
         return worker
 
-    def _discard(self, worker: "_Worker") -> None:
-        self._workers.discard(worker)
+    def _end(self, worker: "_Worker") -> None:
+        self._running.discard(worker)
         worker.close()
 
-    def _replace_dead(self) -> None:
-        for _ in range(self._idle.qsize()):
-            try:
-                worker = self._idle.get_nowait()
-            except Empty:
-                return
-            self._idle.put(self._living(worker))
-
-    def _living(self, worker: "_Worker") -> "_Worker":
+    def _living(self, worker: "_Worker | None") -> "_Worker":
         """Return the worker, or a new one where it was killed while idle."""
-        if worker.is_alive():
+        if worker is not None and worker.is_alive():
             return worker
-        self._discard(worker)
+        if worker is not None:
+            self._end(worker)
         return self._start()
 
+    def _replace_dead(self) -> None:
+        for _ in range(self._count):
+            try:
+                worker = self._places.get_nowait()
+            except Empty:
+                return
+            replacement = None
+            try:
+                replacement = self._living(worker)
+            finally:
+                self._places.put(replacement)
+
     def _decode(self, data: bytes, display_side: int) -> DecodedInput:
-        worker = self._living(self._idle.get())
+        place, worker = self._places.get(), None
         try:
-            return worker.decode(data, display_side, self._timeout_s)
-        except (DecodeTimeout, DecodeCrashed):
-            self._discard(worker)
-            worker = self._start()
+            worker = self._living(place)
+            answer = worker.ask(data, display_side, self._timeout_s)
+        except BaseException:
+            # Whatever broke the exchange off, an unread answer must not meet the next request.
+            if worker is not None:
+                self._end(worker)
+            worker = self._try_start()
             raise
         finally:
-            self._idle.put(worker)
+            self._places.put(worker)
+        return _unpack(*answer)
+
+    def _try_start(self) -> "_Worker | None":
+        try:
+            return self._start()
+        except _NO_PROCESS:
+            return None
 
 
 class _Worker:
-    """One worker process, used by one thread only."""
+    """One worker process, used by one thread at a time."""
 
     def __init__(self, settings: tuple[int, float, int]) -> None:
         self._pipe, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, *settings), daemon=True)
-        self.process.start()
+        self._process = _CONTEXT.Process(target=serve, args=(theirs, *settings), daemon=True)
+        self._process.start()
         theirs.close()
 
-    def decode(self, data: bytes, display_side: int, timeout_s: float) -> DecodedInput:
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def ask(
+        self, data: bytes, display_side: int, timeout_s: float
+    ) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+        """Send one file and return the worker's answer and arrays, or kill it in time."""
         late = threading.Event()
 
         def kill() -> None:
             late.set()
-            self.process.kill()
+            self._process.kill()
 
         # Killing the process ends a blocked send as well as a blocked receive.
         timer = threading.Timer(timeout_s, kill)
@@ -169,99 +201,36 @@ class _Worker:
                 for shape in answer.get("shapes", ())
             ]
         except (EOFError, OSError) as error:
-            if late.is_set():
-                raise DecodeTimeout(
-                    f"The file did not decode within {timeout_s:g} s; send it uncompressed."
+            if not late.is_set():
+                raise DecodeCrashed(
+                    "The file brought its decoder down; send it uncompressed."
                 ) from error
-            raise DecodeCrashed(
-                "The file brought its decoder down; send it uncompressed."
-            ) from error
         finally:
             timer.cancel()
-        return _unpack(answer, arrays)
+            timer.join()
+        if late.is_set():  # also where the answer came just before the kill
+            raise DecodeTimeout(
+                f"The file did not decode within {timeout_s:g} s; send it uncompressed."
+            )
+        return answer, arrays
 
     def is_alive(self) -> bool:
         try:
-            return self.process.is_alive()
-        except ValueError:  # closed, and no process could be had to replace it
+            return self._process.is_alive()
+        except ValueError:  # closed by another thread between two looks
             return False
 
     def close(self) -> None:
-        if not self._pipe.closed:
-            self._pipe.close()
-            self.process.kill()
-            self.process.join()
-            self.process.close()
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
 
 def _unpack(answer: dict[str, Any], arrays: list[NDArray[np.uint8]]) -> DecodedInput:
     if "code" in answer:
-        raise _Refused.of(answer["code"])(answer["detail"])
-    warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
+        raise _ERRORS[answer["code"]](answer["detail"])
     pixels, display = arrays
+    warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
     file_format, width, height, bits = answer["facts"]
     return DecodedInput(pixels, display, file_format, width, height, bits, warnings)
-
-
-class _Refused:
-    """Every input error by its code, since only bytes and JSON cross the pipe."""
-
-    _by_code: ClassVar[dict[str, type[InputError]]] = {
-        kind.code: kind
-        for kind in (*vars(errors).values(), DecodeMemory)
-        if isinstance(kind, type) and issubclass(kind, InputError)
-    }
-
-    @classmethod
-    def of(cls, code: str) -> type[InputError]:
-        return cls._by_code[code]
-
-
-def _serve(pipe: Connection, size: int, timeout_s: float, memory_mib: int) -> None:
-    """Answer files from the pipe until it closes; runs in the worker process."""
-    _confine(memory_mib)
-    while True:
-        try:
-            task = json.loads(pipe.recv_bytes())
-            data = pipe.recv_bytes()
-        except EOFError:
-            return
-        # Ends the process even inside a decoder that loops, should the API process be gone.
-        signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-        answer, arrays = _answer(data, size, task["display_side"])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        pipe.send_bytes(json.dumps(answer).encode())
-        for array in arrays:
-            pipe.send_bytes(array.tobytes())
-
-
-def _confine(memory_mib: int) -> None:
-    """Limit memory, write no files, and say nothing: decoders print values of the file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    limit = memory_mib * _MIB
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
-
-
-def _answer(
-    data: bytes, size: int, display_side: int
-) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
-    """Return the answer for the pipe and the arrays that follow it, in the order of `shapes`."""
-    try:
-        radiograph = read(data)
-        pixels = to_model_input(radiograph, size)
-        display = to_display(radiograph, display_side) if display_side else _NO_DISPLAY
-    except InputError as error:
-        return {"code": error.code, "detail": str(error)}, []
-    except MemoryError:
-        detail = "The file needs too much memory to decode; send it at a lower resolution."
-        return {"code": DecodeMemory.code, "detail": detail}, []
-    height, width = radiograph.pixels.shape
-    facts = [radiograph.format, width, height, radiograph.bits]
-    shapes = [pixels.shape, display.shape]
-    return {"shapes": shapes, "facts": facts, "warnings": radiograph.warnings}, [pixels, display]

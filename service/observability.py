@@ -23,6 +23,8 @@ class JsonFormatter(logging.Formatter):
         time_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         fields: dict[str, Any] = getattr(record, "fields", {})
         line = {"time": time_utc, "level": record.levelname.lower(), "event": record.getMessage()}
+        if record.exc_info and record.exc_info[1]:
+            fields = {**fields, **_describe(record.exc_info[1])}
         return json.dumps({**line, **fields})
 
 
@@ -32,6 +34,8 @@ def configure_logging() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _LOG.setLevel(logging.INFO)
+    # It quotes bytes of the body.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 def log_event(event: str, **fields: Any) -> None:
@@ -41,10 +45,13 @@ def log_event(event: str, **fields: Any) -> None:
 
 def log_failure(request_id: str, error: BaseException) -> None:
     """Log where an unexpected exception came from, by type and code lines, without its message."""
+    _LOG.error("failure", extra={"fields": {"request_id": request_id, **_describe(error)}})
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
-    fields = {"request_id": request_id, "error": type(error).__name__, "at": places}
-    _LOG.error("failure", extra={"fields": fields})
+    return {"error": type(error).__name__, "at": places}
 
 
 class RequestLog:

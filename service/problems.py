@@ -1,5 +1,6 @@
 """Exception -> problem document (RFC 9457), in one table."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,17 +11,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract.errors import InputError, UnsupportedFormat, UnusableFile
+from contract.errors import InputError, UnsupportedFormat
 from service.observability import log_failure
 from service.scheduling import LineFull
 from service.uploads import UploadError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_TITLES: Final = {
+TITLES: Final = {
     400: "The request is malformed",
     404: "Nothing is here",
     405: "This method is not for this path",
+    408: "The body took too long",
     413: "The body is too large",
     415: "This is not a format that is read",
     422: "The file cannot be used",
@@ -45,7 +47,7 @@ def respond(
     request.state.code = code
     body = {
         "type": "about:blank",
-        "title": _TITLES.get(status, "The request failed"),
+        "title": TITLES.get(status, "The request failed"),
         "status": status,
         "code": code,
         "detail": detail,
@@ -64,16 +66,14 @@ def install(app: FastAPI) -> None:
 
 
 async def _input(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, UnsupportedFormat | UnusableFile)
+    assert isinstance(error, InputError)
     status = 415 if isinstance(error, UnsupportedFormat) else 422
     return respond(request, status, error.code, str(error))
 
 
 async def _upload(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UploadError)
-    # The rest of a refused body is not waited for.
-    headers = {"Connection": "close"} if error.status == 413 else None
-    return respond(request, error.status, error.code, str(error), headers)
+    return respond(request, error.status, error.code, str(error))
 
 
 async def _full(request: Request, error: Exception) -> JSONResponse:
@@ -114,6 +114,13 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            if not begun:  # the time for draining is over
+                request = Request(scope)
+                detail = "The service is shutting down; try again in a few seconds."
+                retry = {"Retry-After": "5"}
+                answer = respond(request, 503, "shutting_down", detail, retry)
+                await answer(scope, receive, send)
         except ClientDisconnect:
             scope["state"]["code"] = "client_gone"
         except Exception as error:  # noqa: BLE001 - whatever it is, its message stays inside

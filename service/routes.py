@@ -9,84 +9,30 @@ from starlette.responses import JSONResponse, Response
 
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
+from service.documentation import BODY, MODEL, PROBLEMS, describe_png
 from service.engine import Outputs
 from service.model import Model
-from service.problems import MEDIA_TYPE
 from service.rendering import render_overlay, render_png
-from service.schemas import Check, Health, Prediction, Problem
+from service.schemas import Check, Health, Prediction
 from service.state import State
-from service.uploads import PART, read_upload
 
 router = APIRouter()
 
 _RADIOGRAPH_SIDE: Final = 2048
 _OVERLAY_SIDE: Final = 1024
 _DISCLAIMER: Final = "For research and evaluation only; not a medical device, not for diagnosis."
-_PROBLEMS: Final = {
-    400: "No multipart form with exactly one file: malformed_multipart, missing_file, "
-    "several_files, unexpected_part, empty_file, invalid_parameter",
-    413: "body_too_large",
-    415: "Neither PNG, JPEG nor DICOM: unsupported_format; no multipart form: not_multipart",
-    422: "A supported format that cannot be used: damaged_file, no_pixel_data, blank_image, "
-    "several_frames, too_small, too_many_pixels, too_complex, unsupported_pixels, "
-    "not_frontal_chest, decode_timeout, decode_crashed, decode_memory",
-    500: "internal_error",
-    503: "overloaded, with Retry-After",
-}
-
-
-def _problem(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        "description": description,
-        "content": {MEDIA_TYPE: {"schema": schema}},
-        "model": Problem,
-    }
-
-
-_BODY: Final = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    PART: {
-                        "type": "string",
-                        "contentMediaType": "application/octet-stream",
-                        "description": "one frontal chest radiograph: PNG, JPEG or DICOM",
-                    }
-                },
-                "required": [PART],
-                "additionalProperties": False,
-            }
-        }
-    },
-}
-
-
-_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    status: _problem(text) for status, text in _PROBLEMS.items()
-}
 
 
 class _Png(Response):
     media_type = "image/png"
 
 
-def _png(kind: str) -> dict[str, Any]:
-    # The first eight bytes of every PNG stand for an example.
-    content = {"schema": {"type": "string", "contentMediaType": "image/png"}, "example": "\x89PNG"}
-    return {"description": f"{kind} PNG", "content": {"image/png": content}}
-
-
 @router.post(
     "/predict",
     summary="14 probabilities for one radiograph",
     response_model=Prediction,
-    response_model_exclude_unset=True,
-    responses=_REFUSALS,
-    openapi_extra={"requestBody": _BODY},
+    responses=PROBLEMS,
+    openapi_extra={"requestBody": BODY},
 )
 async def predict(
     request: Request,
@@ -94,17 +40,20 @@ async def predict(
 ) -> Response:
     """Post a PNG, JPEG or DICOM file as the one part `file`; its content tells the format."""
     state: State = request.app.state.service
-    data = await read_upload(request, state.settings.max_upload_mib)
-    async with state.line.place():
+    async with state.uploads.receive(request) as data, state.line.place():
         decoded = await state.decoder.decode(data)
         outputs = await state.inference.infer(decoded.pixels)
-    digest = hashlib.sha256(data).hexdigest()
+        digest = await asyncio.to_thread(_sha256, data)
     answer = _answer(request.state.request_id, state.model, decoded, digest, outputs)
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)
         answer["activation_maps"] = dict(zip(FINDINGS, by_finding.tolist(), strict=True))
     answer["disclaimer"] = f"{_DISCLAIMER} {state.model.bundle.description['intended_use']}"
     return JSONResponse(answer)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _answer(
@@ -139,8 +88,8 @@ def _answer(
     "/radiograph",
     summary="The radiograph as it was decoded",
     response_class=_Png,
-    responses={200: _png("8-bit grey"), **_REFUSALS},
-    openapi_extra={"requestBody": _BODY},
+    responses={200: describe_png("8-bit grey"), **PROBLEMS},
+    openapi_extra={"requestBody": BODY},
 )
 async def radiograph(request: Request) -> Response:
     """Get the file as a grey PNG with DICOM's own grey scale applied, at most 2048 pixels a side.
@@ -148,8 +97,7 @@ async def radiograph(request: Request) -> Response:
     Nothing is enlarged. A viewer without a DICOM decoder shows it; the page does.
     """
     state: State = request.app.state.service
-    data = await read_upload(request, state.settings.max_upload_mib)
-    async with state.line.place():
+    async with state.uploads.receive(request) as data, state.line.place():
         decoded = await state.decoder.decode(data, _RADIOGRAPH_SIDE)
         png = await asyncio.to_thread(render_png, decoded.display)
     return _Png(png)
@@ -159,8 +107,8 @@ async def radiograph(request: Request) -> Response:
     "/explain",
     summary="Where the network looked for one finding",
     response_class=_Png,
-    responses={200: _png("RGB"), **_REFUSALS},
-    openapi_extra={"requestBody": _BODY},
+    responses={200: describe_png("RGB"), **PROBLEMS},
+    openapi_extra={"requestBody": BODY},
 )
 async def explain(
     request: Request,
@@ -180,8 +128,7 @@ async def explain(
     how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers.
     """
     state: State = request.app.state.service
-    data = await read_upload(request, state.settings.max_upload_mib)
-    async with state.line.place():
+    async with state.uploads.receive(request) as data, state.line.place():
         decoded = await state.decoder.decode(data, _OVERLAY_SIDE)
         outputs = await state.inference.infer(decoded.pixels)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
@@ -189,6 +136,8 @@ async def explain(
     return _Png(png)
 
 
+@router.head("/health", include_in_schema=False)
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health", response_model=Health, responses={503: {"model": Health}})
 @router.get("/health/ready", response_model=Health, responses={503: {"model": Health}})
 async def ready(request: Request) -> Response:
@@ -207,13 +156,14 @@ async def ready(request: Request) -> Response:
     return JSONResponse(health.model_dump(), 200 if ok else 503)
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> Health:
     """200 while the process answers at all."""
     return Health(status="ok", checks={"process": Check(ok=True, detail="answers")})
 
 
-@router.get("/model", summary="The bundle's description")
+@router.get("/model", summary="The bundle's description", responses=MODEL)
 async def model(request: Request) -> dict[str, Any]:
     """Describe the served model: findings, thresholds, AUROC, training data, hashes."""
     state: State = request.app.state.service

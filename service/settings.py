@@ -36,6 +36,8 @@ class Settings(BaseModel):
     engine: Literal["openvino", "tensorflow"] = "openvino"
     streams: int = Field(default_factory=available_cores, ge=1, le=256)
     max_upload_mib: int = Field(default=32, ge=1, le=1024)
+    max_buffered_mib: int = Field(default=512, ge=1, le=1_048_576)
+    upload_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     decode_timeout_s: float = Field(default=5.0, gt=0, le=600)
     decode_memory_mib: int = Field(default=1536, ge=512, le=65536)
     max_waiting: int = Field(default=64, ge=1, le=10_000)

@@ -6,6 +6,7 @@ from service.decoding import Decoder
 from service.model import Model
 from service.scheduling import InferencePool, WaitingLine
 from service.settings import Settings
+from service.uploads import Uploads
 
 
 @dataclass
@@ -17,6 +18,7 @@ class State:
     decoder: Decoder
     inference: InferencePool
     line: WaitingLine
+    uploads: Uploads
     draining: bool = False
 
     @classmethod
@@ -30,7 +32,10 @@ class State:
         )
         inference = InferencePool(model.engine, settings.streams)
         line = WaitingLine(settings.max_waiting, settings.streams)
-        return cls(settings, model, decoder, inference, line)
+        uploads = Uploads(
+            settings.max_upload_mib, settings.max_buffered_mib, settings.upload_timeout_s
+        )
+        return cls(settings, model, decoder, inference, line, uploads)
 
     def close(self) -> None:
         """Finish what is under way and end workers and threads."""

@@ -16,12 +16,10 @@ PROBABILITY_TOLERANCE = 1e-4
 class Outputs(NamedTuple):
     """What a network says about one radiograph.
 
-    probabilities float32[14] (calibrated), logits float32[14] (raw), activation_maps
-    float32[h,w,14].
+    probabilities float32[14] (calibrated), activation_maps float32[h,w,14].
     """
 
     probabilities: NDArray[np.float32]
-    logits: NDArray[np.float32]
     activation_maps: NDArray[np.float32]
 
 

@@ -12,7 +12,7 @@ from contract.codestream import (
     declares_ycc,
     read_jpeg2000_frame,
     read_jpeg_frame,
-    read_png_header,
+    read_png_frame,
 )
 from contract.errors import DamagedFile, TooComplex
 from tests.contract.drawn import (
@@ -40,10 +40,10 @@ def frame_header(width=WIDTH, height=HEIGHT, marker=0xC0):
 
 
 def test_png_header_tells_size_components_and_bits():
-    assert read_png_header(png(GREY)) == (GREY_FRAME, 0)
-    assert read_png_header(png(COLOURS)) == (COLOUR_FRAME, 2)
-    assert read_png_header(png(GREY, "RGBA")) == (Frame(WIDTH, HEIGHT, 4, 8), 6)
-    assert read_png_header(png_header(7, 9, 16, 4)) == (Frame(7, 9, 2, 16), 4)
+    assert read_png_frame(png(GREY)) == GREY_FRAME
+    assert read_png_frame(png(COLOURS)) == COLOUR_FRAME
+    assert read_png_frame(png(GREY, "RGBA")) == Frame(WIDTH, HEIGHT, 4, 8)
+    assert read_png_frame(png_header(7, 9, 16, 4)) == Frame(7, 9, 2, 16)
 
 
 def test_jpeg_frame_is_read_from_every_process():

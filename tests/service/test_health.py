@@ -20,13 +20,24 @@ def test_live_answers_without_looking_at_the_model(service):
     }
 
 
-def test_a_worker_killed_while_idle_is_replaced_within_a_second_without_any_request(start_service):
+def test_a_worker_killed_while_idle_is_replaced_without_any_request(start_service):
     def worker_of(service) -> psutil.Process:
         return psutil.Process(service.process.pid).children(recursive=True)[-1]
 
     with start_service(XPRO_STREAMS="1") as service:
         killed = worker_of(service)
         os.kill(killed.pid, signal.SIGKILL)
-        time.sleep(1.0)
-        assert worker_of(service).pid != killed.pid
-        assert service.client.get("/health").status_code == 200
+        deadline = time.monotonic() + 10
+        while worker_of(service).pid == killed.pid or not healthy(service):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def healthy(service) -> bool:
+    return service.client.get("/health").status_code == 200
+
+
+def test_balancers_may_ask_with_head(service):
+    for path in ("/health", "/health/ready", "/health/live"):
+        answer = service.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")

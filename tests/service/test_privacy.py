@@ -73,6 +73,8 @@ def test_no_value_of_a_file_name_header_query_or_path_reaches_the_log(start_serv
 def test_every_log_line_is_json_and_a_request_has_exactly_one(start_service, png):
     with start_service() as service:
         request_id = service.predict(png).json()["request_id"]
+        service.terminate()
+        service.process.wait(20)
         lines = [json.loads(line) for line in service.log().splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == request_id]
     assert line["event"] == "request"

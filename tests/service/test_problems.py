@@ -1,5 +1,6 @@
 """Wrong requests: each a problem document with its own code that says what to do."""
 
+import http.client
 import io
 import json
 import socket
@@ -195,6 +196,74 @@ def test_garbage_instead_of_http_harms_nobody(service, png):
 
 
 def test_problem_documents_hold_the_documented_fields_only(service):
-    document = json.loads(service.client.get("/openapi.json").text)
-    fields = document["components"]["schemas"]["Problem"]["properties"]
-    assert set(service.predict(b"").json()) == set(fields)
+    document = service.client.get("/openapi.json").json()
+    for response in document["paths"]["/predict"]["post"]["responses"].values():
+        if "application/problem+json" in response["content"]:
+            assert list(response["content"]) == ["application/problem+json"]
+            fields = response["content"]["application/problem+json"]["schema"]["properties"]
+            assert set(service.predict(b"").json()) == set(fields)
+
+
+def test_a_trailing_slash_is_another_path(service, png):
+    assert_problem(service.client.post("/predict/", files={"file": png}), 404, "not_found")
+
+
+@pytest.mark.parametrize("megabytes", [40, 100])
+def test_a_client_that_sends_all_before_it_reads_still_sees_why_it_was_refused(service, megabytes):
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    connection.request("POST", "/predict", form + bytes(megabytes * 1_000_000), headers)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["code"]) == (413, "body_too_large")
+    connection.close()
+
+
+def test_a_client_that_offers_an_upgrade_to_http_2_is_answered(service, png):
+    """As Java's HttpClient does on every plain request."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + png
+        + b"\r\n--x--\r\n"
+    )
+    head = (
+        "POST /predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+        f"Content-Length: {len(body)}\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode() + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("charset", ["undefined", "no-such-charset", "utf-16"])
+def test_a_strange_charset_is_never_an_error_of_the_service(service, png, charset):
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + png
+        + b"\r\n--x--\r\n"
+    )
+    content_type = f"multipart/form-data; boundary=x; charset={charset}"
+    answer = post(service, content=body, headers={"content-type": content_type})
+    assert answer.status_code in (200, 400)
+
+
+def test_a_body_that_never_comes_is_given_up_and_its_room_is_free_again(start_service, png):
+    with start_service(XPRO_UPLOAD_TIMEOUT_S="0.5") as service:
+        head = (
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n\r\n--x\r\n"
+        )
+        status, body = post_raw(service.url, head)
+        assert (status, json.loads(body)["code"]) == (408, "upload_timeout")
+        assert service.predict(png).status_code == 200
+
+
+def test_uploads_beyond_the_room_for_all_of_them_are_put_off(start_service, png):
+    with start_service(XPRO_MAX_BUFFERED_MIB="1", XPRO_MAX_UPLOAD_MIB="4") as service:
+        for _ in range(3):
+            answer = service.predict(bytes(3_000_000))
+            assert_problem(answer, 503, "overloaded")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert service.predict(png).status_code == 200

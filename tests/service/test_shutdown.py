@@ -76,6 +76,9 @@ def test_an_upload_that_stands_still_does_not_keep_the_service_alive(start_servi
         upload.sendall(PART)
         time.sleep(0.2)
         service.terminate()
+        answer = upload.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"code":"shutting_down"' in answer
         assert service.process.wait(10) == 0
         upload.close()
 

@@ -1,0 +1,132 @@
+"""What the OpenAPI document says beyond the response models: the body, problems by code, images."""
+
+from typing import Any, Final
+
+from service.problems import MEDIA_TYPE, TITLES
+from service.schemas import Problem
+from service.uploads import PART
+
+Responses = dict[int | str, dict[str, Any]]
+
+BODY: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    PART: {
+                        "type": "string",
+                        "contentMediaType": "application/octet-stream",
+                        "description": "one frontal chest radiograph: PNG, JPEG or DICOM",
+                    }
+                },
+                "required": [PART],
+                "additionalProperties": False,
+            }
+        }
+    },
+}
+
+# By status and code, the detail as the service says it.
+_PROBLEMS: Final = {
+    400: {
+        "malformed_multipart": "The multipart body breaks off or is damaged.",
+        "missing_file": "Send one part named 'file' that holds the image.",
+        "several_files": "Send exactly one file in a request.",
+        "unexpected_part": "Send one part named 'file', with a file name, and no other.",
+        "empty_file": "The file is empty; send the bytes of the image.",
+        "invalid_parameter": "query.maps: Input should be a valid boolean.",
+    },
+    408: {"upload_timeout": "The body did not arrive within 60 s; send it again."},
+    413: {"body_too_large": "The file is larger than 32 MiB."},
+    415: {
+        "unsupported_format": "The content is a GIF file; send PNG, JPEG or DICOM.",
+        "not_multipart": "Send multipart/form-data with one part named 'file'.",
+    },
+    422: {
+        "damaged_file": "The PNG breaks off or is damaged; export it again.",
+        "no_pixel_data": "The DICOM object holds no pixel data.",
+        "blank_image": "Every pixel has the same value; send an image with content.",
+        "several_frames": "The DICOM object holds 13 frames; send one radiograph.",
+        "too_small": "The image is 64 x 64 pixels; a radiograph needs at least 128 on each side.",
+        "too_many_pixels": "The file declares 10000 x 6000 pixels; at most 50,000,000 are decoded.",
+        "too_complex": "The JPEG has more than 100 scans; save it as baseline JPEG.",
+        "unsupported_pixels": "The JPEG has 12 bits per sample; send 8-bit JPEG or DICOM.",
+        "not_frontal_chest": "ViewPosition is lateral; send the PA or AP view.",
+        "decode_timeout": "The file did not decode within 5 s; send it uncompressed.",
+        "decode_crashed": "The file brought its decoder down; send it uncompressed.",
+        "decode_memory": "The file needs too much memory to decode; send it at a lower resolution.",
+    },
+    500: {"internal_error": "An error of the service, not of the file; report it."},
+    503: {
+        "overloaded": "The service is at its limit; try again in 2 s.",
+        "shutting_down": "The service is shutting down; try again in a few seconds.",
+    },
+}
+
+
+def _problem(status: int, details: dict[str, str]) -> dict[str, Any]:
+    examples = {
+        code: {
+            "value": {
+                "type": "about:blank",
+                "title": TITLES[status],
+                "status": status,
+                "code": code,
+                "detail": detail,
+                "request_id": "4b1fa0f6f0d94c1b8a53c4d0f7e2a9b1",
+            }
+        }
+        for code, detail in details.items()
+    }
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "examples": examples}}
+    answer: dict[str, Any] = {"description": TITLES[status], "content": content}
+    if status == 503:
+        seconds = {"type": "integer", "minimum": 1}
+        answer["headers"] = {"Retry-After": {"description": "seconds", "schema": seconds}}
+    return answer
+
+
+PROBLEMS: Final[Responses] = {
+    status: _problem(status, details) for status, details in _PROBLEMS.items()
+}
+
+
+def describe_png(kind: str) -> dict[str, Any]:
+    """Describe an answer that is a PNG of a kind, such as `8-bit grey`."""
+    # The first bytes of every PNG stand for an example.
+    content = {"schema": {"type": "string", "contentMediaType": "image/png"}, "example": "\x89PNG"}
+    return {"description": f"{kind} PNG", "content": {"image/png": content}}
+
+
+MODEL: Final[Responses] = {
+    200: {
+        "description": "assets.extra/bundle.json of the served bundle, shortened here",
+        "content": {
+            "application/json": {
+                "example": {
+                    "name": "xpro-demo",
+                    "version": "1",
+                    "digest": f"sha256:{'5f1d7b6e' * 8}",
+                    "input_size": 192,
+                    "contract_version": 1,
+                    "macro_auroc": {"validation": 0.748, "test": 0.673},
+                    "findings": [
+                        {
+                            "name": "Cardiomegaly",
+                            "threshold": 0.032,
+                            "threshold_rule": "Youden",
+                            "auroc": 0.749,
+                            "auroc_ci": [0.696, 0.795],
+                            "positives": 144,
+                            "images": 758,
+                            "split": "test",
+                        }
+                    ],
+                    "intended_use": "Research and demonstration. Not a medical device.",
+                }
+            }
+        },
+    }
+}
