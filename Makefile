@@ -74,8 +74,9 @@ clean:  ## remove what make has set up
 	$(call install,.tools,uv)
 
 define install
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	  { echo "$(PYTHON) with venv is needed; on Debian: apt-get install python3.11-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends python3-venv; } || \
+	  { echo "$(PYTHON) with venv is needed; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 	@touch $@

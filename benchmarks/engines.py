@@ -96,16 +96,24 @@ def serve(engine: str) -> Iterator[tuple[psutil.Process, httpx.Client]]:
         env={**os.environ, **settings, "XPRO_DRAIN_S": "0"},
         stderr=subprocess.DEVNULL,
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
-        while process.is_running():
-            try:
-                if client.get("/health/ready").is_success:
-                    break
-            except httpx.TransportError:
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
+            while not is_ready(client):
+                if process.poll() is not None:
+                    sys.exit(f"the service ended with {process.returncode}; is port {PORT} in use?")
                 time.sleep(0.01)
-        yield process, client
-    process.terminate()
-    process.wait(30)
+            yield process, client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_ready(client: httpx.Client) -> bool:
+    """Return whether the service answers that it is ready."""
+    try:
+        return client.get("/health/ready").is_success
+    except httpx.TransportError:
+        return False
 
 
 def post_many(client: httpx.Client, data: bytes, count: int, clients: int) -> None:
