@@ -1,0 +1,67 @@
+"""What several subcommands share: the data folder, the profile, the cache."""
+
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from training.config import PROFILES, TrainConfig, read_config
+from training.data import DataFolder, read_folder
+from training.errors import DataError
+from training.phantom import write_drawn_folder
+from training.prepare import Cache, prepare_images
+
+DRAWN: Final = "drawn"
+_DRAWN_PATIENTS: Final = 150
+_DRAWN_SEED: Final = 1
+
+
+def add_data(parser: ArgumentParser) -> None:
+    """Declare --data, --cache and --allow-missing."""
+    parser.add_argument("--data", type=Path, required=True, help="a data folder, or 'drawn'")
+    parser.add_argument("--cache", type=Path, help="prepared images (default: below cache/)")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out rows without image")
+
+
+def add_profile(parser: ArgumentParser) -> None:
+    """Declare --profile and --set."""
+    parser.add_argument("--profile", choices=list(PROFILES), default="demo", help="see config.py")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the profile"
+    )
+
+
+def add_out(parser: ArgumentParser) -> None:
+    """Declare --out."""
+    parser.add_argument("--out", type=Path, required=True, help="the model's folder: models/NAME")
+
+
+def chosen_config(arguments: Namespace) -> TrainConfig:
+    """Return the profile with its changes; raises ConfigError for a wrong one."""
+    return read_config(arguments.profile, arguments.set)
+
+
+@contextmanager
+def open_data(arguments: Namespace, config: TrainConfig) -> Iterator[DataFolder]:
+    """Read and split the data folder, or draw one that lasts as long as the context.
+
+    Raises DataError for what `read_folder` refuses.
+    """
+    if str(arguments.data) != DRAWN:
+        if not arguments.data.is_dir():
+            raise DataError(f"There is no folder {arguments.data}.")
+        yield read_folder(arguments.data, config, allow_missing=arguments.allow_missing)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / DRAWN
+        write_drawn_folder(drawn, _DRAWN_PATIENTS, _DRAWN_SEED)
+        yield read_folder(drawn, config)
+
+
+def open_images(arguments: Namespace, config: TrainConfig, data: DataFolder) -> Cache:
+    """Open the cache of the data folder's images, filled where it is not yet."""
+    home = data.folder if str(arguments.data) == DRAWN else Path("cache")
+    folder = arguments.cache or home / f"{data.folder.resolve().name}-{config.input_size}"
+    return prepare_images(data.files, config.input_size, folder)

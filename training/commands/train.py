@@ -1,0 +1,32 @@
+"""`train`: the whole chain from data folder to bundle."""
+
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from training.commands import options
+from training.quiet import start_keras
+
+HELP = "the whole chain to a bundle"
+
+
+def add(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    options.add_data(parser)
+    options.add_profile(parser)
+    options.add_out(parser)
+    parser.add_argument("--run", type=Path, help="new folder of the run (default: below runs/)")
+
+
+def run(arguments: Namespace) -> None:
+    """Run the whole chain."""
+    config = options.chosen_config(arguments)
+    folder = (
+        arguments.run or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.profile}"
+    )
+    with options.open_data(arguments, config) as data:
+        cache = options.open_images(arguments, config, data)
+        start_keras()
+        from training.chain import train
+
+        train(config, data, cache, folder, arguments.out)
