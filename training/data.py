@@ -25,43 +25,59 @@ class DataFolder:
     """A folder that was read: its split, the file of every image, and which labels they are.
 
     `label_version` names the tables with the start of their SHA-256, because the columns of a table
-    do not tell which edition of the labels it holds.
+    do not tell which edition of the labels it holds. `missing` counts the rows that were left out
+    for want of an image.
     """
 
     folder: Path
     split: Split
     files: dict[str, Path]
     label_version: str
+    missing: int = 0
 
 
-def read_folder(folder: Path, config: TrainConfig, *, allow_missing: bool = False) -> DataFolder:
+def read_folder(
+    folder: Path, config: TrainConfig, *, allow_missing: bool = False, tables_only: bool = False
+) -> DataFolder:
     """Read and split a data folder in either layout.
 
-    With `allow_missing`, rows without an image file are left out. Raises DataError for an unknown
-    layout, a table that is wrong, or a missing image file.
+    With `allow_missing`, rows without an image file are left out; with `tables_only`, no image is
+    looked for and every row stays. Raises DataError for an unknown layout, a table that is wrong,
+    or a missing image file.
     """
-    files = _index_images(folder)
+    tables = _find_tables(folder)
+    parts = [read_table(table) for table in tables]
+    files = {} if tables_only else _index_images(folder)
+    total = sum(map(len, parts))
+    if not tables_only:
+        parts = [_with_files(rows, files, allow_missing) for rows in parts]
+    if len(parts) == 1:
+        split = _split_nih(folder, parts[0], config)
+    else:
+        split = Split(*parts, "given tables")
+    missing = total - sum(map(len, parts))
+    return DataFolder(folder, split, files, _version(tables), missing)
+
+
+def _find_tables(folder: Path) -> list[Path]:
     nih = _glob(folder, "Data_Entry")
-    if len(nih) == 1:
-        rows = _with_files(read_table(nih[0]), files, allow_missing)
-        return DataFolder(folder, _split_nih(folder, rows, config), files, _version(nih))
-    if nih:
+    if len(nih) > 1:
         names = ", ".join(path.name for path in nih)
         raise DataError(f"{folder} holds several NIH tables ({names}); keep one.")
-    tables = [_single(folder, start) for start in ("train", "valid", "test")]
-    train, validation, test = (
-        _with_files(read_table(table), files, allow_missing) for table in tables
-    )
-    split = Split(train, validation, test, "given tables")
-    return DataFolder(folder, split, files, _version(tables))
+    return nih or [_single(folder, start) for start in ("train", "valid", "test")]
 
 
 def _split_nih(folder: Path, rows: tuple[Row, ...], config: TrainConfig) -> Split:
-    lists = [folder / "train_val_list.txt", folder / "test_list.txt"]
-    if all(path.is_file() for path in lists):
-        train_val, test = map(read_list, lists)
+    lists = [_find_list(folder, name) for name in ("train_val_list.txt", "test_list.txt")]
+    if lists[0] and lists[1]:
+        train_val, test = read_list(lists[0]), read_list(lists[1])
         return split_by_lists(rows, train_val, test, config.validation_share, config.seed)
     return split_by_patient(rows, config.validation_share, config.test_share, config.seed)
+
+
+def _find_list(folder: Path, name: str) -> Path | None:
+    candidates = (folder / name, folder / f"{name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _index_images(folder: Path) -> dict[str, Path]:

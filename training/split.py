@@ -46,16 +46,27 @@ class Split:
 
 
 def check_leakage(parts: Mapping[SplitName, Sequence[Row]]) -> None:
-    """Raise LeakageError, naming them, where any two sets share patients or images."""
-    for (name_a, rows_a), (name_b, rows_b) in itertools.combinations(parts.items(), 2):
-        for what in ("patient", "image"):
-            shared = {getattr(row, what) for row in rows_a} & {getattr(row, what) for row in rows_b}
-            if shared:
-                named = ", ".join(sorted(shared)[:_NAMED_AT_MOST])
-                more = ", ..." if len(shared) > _NAMED_AT_MOST else ""
-                raise LeakageError(
-                    f"{len(shared)} {what}s are in both {name_a} and {name_b}: {named}{more}."
-                )
+    """Raise LeakageError, naming them for every pair of sets that share patients or images."""
+    found = [
+        leak
+        for pair in itertools.combinations(parts.items(), 2)
+        for what in ("patient", "image")
+        if (leak := _describe_leak(what, *pair))
+    ]
+    if found:
+        raise LeakageError(" ".join(found))
+
+
+def _describe_leak(
+    what: str, one: tuple[SplitName, Sequence[Row]], other: tuple[SplitName, Sequence[Row]]
+) -> str | None:
+    (name_a, rows_a), (name_b, rows_b) = one, other
+    shared = {getattr(row, what) for row in rows_a} & {getattr(row, what) for row in rows_b}
+    if not shared:
+        return None
+    named = ", ".join(sorted(shared)[:_NAMED_AT_MOST])
+    more = ", ..." if len(shared) > _NAMED_AT_MOST else ""
+    return f"{len(shared)} {what}s are in both {name_a} and {name_b}: {named}{more}."
 
 
 def split_by_lists(
@@ -70,7 +81,8 @@ def split_by_lists(
     Names that no row has are passed over, because the lists also cover images that a partial copy
     lacks. Raises DataError for a row that is on no list, LeakageError where the lists leak.
     """
-    stray = next((row.image for row in rows if row.image not in train_val | test), None)
+    listed = train_val | test
+    stray = next((row.image for row in rows if row.image not in listed), None)
     if stray:
         raise DataError(f"Image {stray!r} is neither on the train_val nor on the test list.")
     learn = [row for row in rows if row.image in train_val]

@@ -3,11 +3,12 @@
 Two forms are read, told apart by their header: the NIH table (`Data_Entry_2017.csv` and its v2020
 successor: `Image Index`, `Finding Labels` with names joined by `|`, `Patient ID`) and one-hot
 tables (`Image`, one column of 0 and 1 per finding in any order, `PatientId`). Either may be
-gzipped. Columns are found by name, never by position.
+gzipped, and may tell age, sex and view. Columns are found by name, never by position.
 """
 
 import csv
 import gzip
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,9 @@ from training.errors import DataError
 NO_FINDING: Final = "No Finding"
 _NIH_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 _ONE_HOT_COLUMNS: Final = ("Image", *FINDINGS, "PatientId")
+_AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
+_OLDEST_YEARS: Final = 120
+"""The 2017 table holds mistyped ages up to 414 years."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +30,23 @@ class Row:
     """One labelled radiograph.
 
     `image` is the file name without its ending, since copies of the data set differ in it; `labels`
-    are 0 or 1 in the order of FINDINGS, all zero where nothing was found.
+    are 0 or 1 in the order of FINDINGS, all zero where nothing was found. `age` is in whole years;
+    `sex` is M or F and `view` PA or AP in the NIH table. All three are None where not told.
     """
 
     image: str
     patient: str
     labels: tuple[int, ...]
+    age: int | None = None
+    sex: str | None = None
+    view: str | None = None
 
 
 def read_table(path: Path) -> tuple[Row, ...]:
     """Read a label table in either form.
 
     Raises DataError, naming file, line and column, for a missing column, an unknown label, a value
-    other than 0 or 1, an empty name or an image that occurs twice.
+    other than 0 or 1, an age that is none, an empty name or an image that occurs twice.
     """
     with _open_text(path) as file:
         reader = csv.DictReader(file)
@@ -89,6 +97,7 @@ def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
         image_name(_cell(where, values, "Image Index")),
         _cell(where, values, "Patient ID"),
         tuple(int(finding in names) for finding in FINDINGS),
+        *_parse_patient(where, values),
     )
 
 
@@ -97,7 +106,34 @@ def _parse_one_hot(where: str, values: Mapping[str, str | None]) -> Row:
         image_name(_cell(where, values, "Image")),
         _cell(where, values, "PatientId"),
         tuple(_parse_bit(where, values, finding) for finding in FINDINGS),
+        *_parse_patient(where, values),
     )
+
+
+def _parse_patient(
+    where: str, values: Mapping[str, str | None]
+) -> tuple[int | None, str | None, str | None]:
+    # "Patient Gender" until 2020, "Patient Sex" since.
+    sex = _told(values, "Patient Sex") or _told(values, "Patient Gender")
+    return _parse_age(where, values), sex, _told(values, "View Position")
+
+
+def _parse_age(where: str, values: Mapping[str, str | None]) -> int | None:
+    """Read `58`, or an age string of DICOM (PS3.5, section 6.2): `058Y`, `018M`, `003W`, `010D`."""
+    text = _told(values, "Patient Age")
+    if text is None:
+        return None
+    match = _AGE.fullmatch(text)
+    if not match:
+        raise DataError(
+            f"{where}, column 'Patient Age': {text!r} is no age; write years, as 58 or 058Y."
+        )
+    years = int(int(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]])
+    return years if years <= _OLDEST_YEARS else None
+
+
+def _told(values: Mapping[str, str | None], column: str) -> str | None:
+    return (values.get(column) or "").strip() or None
 
 
 def _parse_bit(where: str, values: Mapping[str, str | None], column: str) -> int:

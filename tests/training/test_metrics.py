@@ -13,6 +13,7 @@ from training.metrics import (
     expected_calibration_error,
     interval,
     macro_auroc,
+    measure_resamples,
 )
 from training.table import read_table
 
@@ -35,6 +36,23 @@ def test_weights_count_as_repeated_images(rng: np.random.Generator) -> None:
     assert Ranker(labels, scores).measure(weights) == pytest.approx(repeated)
 
 
+def test_all_resamples_at_once_equal_each_one_weighed_by_scikit_learn(
+    rng: np.random.Generator,
+) -> None:
+    labels = rng.integers(0, 2, (90, 3))
+    scores = np.round(rng.normal(size=(90, 3)), 1)
+    weights = draw_patient_weights(rng.integers(0, 30, 90), resamples=70, seed=2)
+    rankers = [Ranker(labels[:, f], scores[:, f]) for f in range(3)]
+    measured = measure_resamples(rankers, weights)
+    for r, f in [(0, 0), (33, 1), (69, 2)]:
+        given = {"sample_weight": weights[:, r]}
+        expected = [
+            measure(labels[:, f], scores[:, f], **given)
+            for measure in (roc_auc_score, average_precision_score)
+        ]
+        assert measured[r, f] == pytest.approx(expected, abs=1e-6)
+
+
 def test_constant_scores_are_chance() -> None:
     assert Ranker(np.array([0, 1, 1, 0]), np.zeros(4)).measure().auroc == 0.5
 
@@ -49,9 +67,9 @@ def test_finding_without_positives_has_no_auroc_and_no_part_in_the_mean() -> Non
 def test_bootstrap_draws_all_images_of_a_patient_together() -> None:
     patients = np.array(["a", "b", "a", "c", "b"])
     weights = draw_patient_weights(patients, resamples=50, seed=1)
-    assert np.array_equal(weights[:, 0], weights[:, 2])
-    assert np.array_equal(weights[:, 1], weights[:, 4])
-    assert set(weights[:, [0, 1, 3]].sum(axis=1)) == {3}
+    assert np.array_equal(weights[0], weights[2])
+    assert np.array_equal(weights[1], weights[4])
+    assert set(weights[[0, 1, 3]].sum(axis=0)) == {3}
 
 
 def test_interval_covers_95_percent_and_passes_over_undefined() -> None:

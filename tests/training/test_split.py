@@ -27,6 +27,14 @@ def test_a_patient_in_any_two_sets_is_found_and_named(pair: tuple[int, int]) -> 
         check_leakage(dict(zip(NAMES, parts, strict=True)))
 
 
+def test_leaks_between_all_three_pairs_are_named_at_once() -> None:
+    parts = [[row(part), row(part + 10), row(77, image=part)] for part in range(3)]
+    with pytest.raises(LeakageError) as raised:
+        check_leakage(dict(zip(NAMES, parts, strict=True)))
+    for pair in ("train and validation", "train and test", "validation and test"):
+        assert f"1 patients are in both {pair}: 77." in str(raised.value)
+
+
 def test_an_image_under_two_patients_is_found() -> None:
     stolen = Row(row(1).image, "2", row(1).labels)
     with pytest.raises(LeakageError, match="1 images are in both train and test"):

@@ -37,9 +37,25 @@ def labels(*present: str) -> tuple[int, ...]:
 @pytest.mark.parametrize("text", [NIH_2017, NIH_NEWER], ids=["Gender and png", "Sex and jpg"])
 def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text: str) -> None:
     assert read_table(write(tmp_path, text)) == (
-        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema")),
-        Row("00000002_000", "2", labels()),
+        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA"),
+        Row("00000002_000", "2", labels(), 81, "M", "PA"),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [("058Y", 58), ("58", 58), ("018M", 1), ("003W", 0), ("010D", 0), ("414", None), ("", None)],
+)
+def test_age_is_read_in_years_and_one_beyond_120_counts_as_not_told(
+    tmp_path: Path, text: str, years: int | None
+) -> None:
+    rows = read_table(write(tmp_path, NIH_NEWER.replace(",81,", f",{text},")))
+    assert rows[1].age == years
+
+
+def test_age_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 3, column 'Patient Age': 'old' is no age"):
+        read_table(write(tmp_path, NIH_NEWER.replace(",81,", ",old,")))
 
 
 def test_gzipped_table_reads_like_the_plain_one(tmp_path: Path) -> None:
