@@ -4,16 +4,17 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from contract.bundle import BundleError
-from training.commands import evaluate, export, inspect, prepare, train
+from training.commands import compare, evaluate, export, inspect, prepare, train
 from training.errors import TrainingError
 
-_COMMANDS = (inspect, prepare, train, evaluate, export)
+_COMMANDS = (inspect, prepare, train, evaluate, compare, export)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute
   python -m training inspect --data ../shared/xrays
   python -m training train --data ../shared/xrays --profile demo --out models/xpro-demo
-  python -m training evaluate models/xpro-demo/1 --data ../shared/xrays --split test
+  python -m training evaluate models/xpro-demo/1 --data ../shared/xrays --report build/report
+  python -m training compare models/xpro-demo/1 runs/NAME --data ../shared/xrays
 
 A data folder holds the images, anywhere below it, and either the NIH table Data_Entry*.csv (with
 train_val_list.txt and test_list.txt for the official split) or one-hot train*.csv, valid*.csv and

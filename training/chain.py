@@ -3,19 +3,25 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from training.calibrate import apply_scaling, calibrate, scalings_to_dicts
 from training.config import TrainConfig
 from training.data import DataFolder
-from training.evaluate import evaluate, format_report
+from training.dataset import RadiographBatches
+from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
+from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
-from training.record import CALIBRATION, REPORT, write_json, write_record
+from training.record import CALIBRATION, write_json, write_record
+from training.table import Row
 
 
 def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
@@ -40,7 +46,7 @@ def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model:
 
 
 def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
-    """Write CALIBRATION, fitted on validation, and REPORT, on validation and test, into `run`."""
+    """Write CALIBRATION, fitted on validation, and the report on validation and test into `run`."""
     network = load_best(config, run)
     parts = {"validation": data.split.validation, "test": data.split.test}
     logits = {
@@ -59,11 +65,34 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]
-    report = {
-        name: evaluate(
-            rows, probabilities[name], thresholds, config.bootstrap_resamples, config.seed
-        )
-        for name, rows in parts.items()
+    scored = {name: Scored(rows, probabilities[name]) for name, rows in parts.items()}
+    report: dict[str, Any] = {
+        name: judge_set(one, scored["validation"], thresholds, config)
+        for name, one in scored.items()
     }
-    write_json(run / REPORT, report)
+    report["test"]["localisation"], overlays = look_at_maps(
+        scored["test"],
+        thresholds,
+        config,
+        data,
+        cache,
+        lambda rows: predict_maps(network, rows, cache, config.batch_size),
+    )
+    report["about"] = {
+        "model": run.name,
+        "data": data.folder.name,
+        "labels": data.label_version,
+        "split": f"test of {data.split.rule}",
+    }
+    write_folder(run, report, "test", scored, overlays)
     print(f"\ntest\n{format_report(report['test'])}")
+
+
+def predict_maps(
+    network: keras.Model, rows: Sequence[Row], cache: Cache, batch_size: int
+) -> NDArray[np.float32]:
+    """Return the activation maps of rows in their order, float32[N,h,w,14]."""
+    model = keras.Model(network.input, network.output["activation_maps"])
+    batches = RadiographBatches(rows, cache, batch_size)
+    maps: NDArray[np.float32] = model.predict(batches, verbose=0)
+    return maps

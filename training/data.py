@@ -54,7 +54,8 @@ def read_folder(
     if len(parts) == 1:
         split = _split_nih(folder, parts[0], config)
     else:
-        split = Split(*parts, "given tables")
+        train, validation, test = parts
+        split = Split(train, validation, test, "given tables")
     missing = total - sum(map(len, parts))
     return DataFolder(folder, split, files, _version(tables), missing)
 

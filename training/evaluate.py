@@ -1,7 +1,6 @@
 """Probabilities of one set of rows -> a report with intervals, ready for JSON."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,12 @@ from training.metrics import (
     interval,
     mean_calibration_error,
     mean_defined,
+    measure_resamples,
+    or_none,
 )
+from training.operating import OperatingPoint, measure_points
+from training.reliability import measure_calibration
+from training.subgroups import measure_subgroups
 from training.table import Row
 
 
@@ -24,38 +28,54 @@ def evaluate(
     thresholds: Sequence[float],
     resamples: int,
     seed: int,
+    *,
+    points: Sequence[Sequence[OperatingPoint]] | None = None,
+    prevalence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Measure calibrated probabilities [N,14] of rows at the thresholds of their findings.
 
-    Intervals are 95 % percentiles over resamples of patients. What is undefined, as AUROC without a
-    positive, is None.
+    `points` are further operating points per finding, chosen elsewhere; `prevalence` is the share
+    of images with a finding at which PPV and NPV are stated, that of these rows where it is not
+    given. Intervals are 95 % percentiles over resamples of patients. What is undefined, as AUROC
+    without a positive, is None.
     """
     labels = np.array([row.labels for row in rows])
-    patients = np.array([row.patient for row in rows])
-    weights = draw_patient_weights(patients, resamples, seed)
-    rankers = [Ranker(labels[:, f], probabilities[:, f]) for f in range(len(FINDINGS))]
+    scores = np.asarray(probabilities, np.float64)
+    weights = draw_patient_weights(np.array([row.patient for row in rows]), resamples, seed)
+    rankers = [Ranker(labels[:, f], scores[:, f]) for f in range(len(FINDINGS))]
     whole = np.array([ranker.measure() for ranker in rankers])
-    resampled = np.array([[ranker.measure(drawn) for ranker in rankers] for drawn in weights])
+    resampled = measure_resamples(rankers, weights)
+    shares = {
+        **dict(zip(FINDINGS, labels.mean(axis=0).tolist(), strict=True)),
+        **(prevalence or {}),
+    }
+    measured = measure_points(labels, scores, points or [[]] * len(FINDINGS), shares, weights)
     return {
         "images": len(rows),
-        "patients": len(set(patients)),
-        "macro_auroc": _or_none(mean_defined(whole[:, 0])),
+        "patients": len({row.patient for row in rows}),
+        "resamples": resamples,
+        "macro_auroc": or_none(mean_defined(whole[:, 0])),
         "macro_auroc_ci": interval(np.array([mean_defined(one) for one in resampled[:, :, 0]])),
-        "ece": mean_calibration_error(labels, probabilities),
-        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "macro_auprc": or_none(mean_defined(whole[:, 1])),
+        "macro_auprc_ci": interval(np.array([mean_defined(one) for one in resampled[:, :, 1]])),
+        "ece": mean_calibration_error(labels, scores),
+        "brier": float(np.mean((scores - labels) ** 2)),
         "findings": [
             {
                 "name": name,
                 "positives": int(labels[:, f].sum()),
-                "auroc": _or_none(whole[f, 0]),
+                "auroc": or_none(whole[f, 0]),
                 "auroc_ci": interval(resampled[:, f, 0]),
-                "auprc": _or_none(whole[f, 1]),
+                "auprc": or_none(whole[f, 1]),
                 "auprc_ci": interval(resampled[:, f, 1]),
-                "threshold": thresholds[f],
-                **_rates(labels[:, f], probabilities[:, f] >= thresholds[f]),
+                "threshold": float(thresholds[f]),
+                **_rates(labels[:, f], scores[:, f] >= thresholds[f]),
+                **measure_calibration(labels[:, f].astype(float), scores[:, f], weights),
+                "operating_points": measured[f],
             }
             for f, name in enumerate(FINDINGS)
         ],
+        "subgroups": measure_subgroups(rows, scores, weights),
     }
 
 
@@ -68,9 +88,10 @@ def format_report(report: dict[str, Any]) -> str:
         name, positives = finding["name"], finding["positives"]
         lines.append(f"{name:20}{auroc:>7}  {low_high:15}{auprc:>6}{positives:>10}")
     macro, low_high = _format(report["macro_auroc"]), _format_interval(report["macro_auroc_ci"])
-    lines.append(f"{'macro':20}{macro:>7}  {low_high:15}")
+    lines.append(f"{'macro':20}{macro:>7}  {low_high:15}{_format(report['macro_auprc']):>6}")
     lines.append(
-        f"{report['images']} images of {report['patients']} patients, ECE {report['ece']:.3f}"
+        f"{report['images']} images of {report['patients']} patients, ECE {report['ece']:.3f}, "
+        f"Brier {report['brier']:.3f}"
     )
     return "\n".join(lines)
 
@@ -81,10 +102,6 @@ def _rates(labels: NDArray[np.int_], called: NDArray[np.bool_]) -> dict[str, flo
         "sensitivity": float(called[positive].mean()) if positive.any() else None,
         "specificity": float((~called[~positive]).mean()) if (~positive).any() else None,
     }
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _format(value: float | None) -> str:

@@ -57,12 +57,14 @@ def load_signature(bundle: Path) -> Any:
     return tf.saved_model.load(str(bundle)).signatures["serving_default"]
 
 
-def predict_bundle(bundle: Path, rows: Sequence[Row], cache: Cache) -> NDArray[np.float32]:
-    """Return a bundle's calibrated probabilities of rows in their order, float32[N,14]."""
+def predict_bundle(
+    bundle: Path, rows: Sequence[Row], cache: Cache, output: str = "probabilities"
+) -> NDArray[np.float32]:
+    """Return one output of a bundle's signature for rows in their order, float32[N,...]."""
     serve = load_signature(bundle)
     batches = RadiographBatches(rows, cache, _BATCH_SIZE)
     answers = [
-        serve(image=tf.constant(images))["probabilities"].numpy()
+        serve(image=tf.constant(images))[output].numpy()
         for images, _ in map(batches.__getitem__, range(len(batches)))
     ]
     return np.concatenate(answers)

@@ -85,6 +85,11 @@ def mean_defined(values: Floats) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
+def or_none(value: float) -> float | None:
+    """Return None for NaN, which JSON does not know."""
+    return None if np.isnan(value) else float(value)
+
+
 def draw_patient_weights(
     patients: NDArray[np.generic], resamples: int, seed: int
 ) -> NDArray[np.float32]:

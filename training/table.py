@@ -48,7 +48,7 @@ def read_table(path: Path) -> tuple[Row, ...]:
     Raises DataError, naming file, line and column, for a missing column, an unknown label, a value
     other than 0 or 1, an age that is none, an empty name or an image that occurs twice.
     """
-    with _open_text(path) as file:
+    with open_text(path) as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or ()
         if set(_NIH_COLUMNS) <= set(columns):
@@ -68,22 +68,23 @@ def read_list(path: Path) -> frozenset[str]:
 
     Raises DataError where the list is empty.
     """
-    with _open_text(path) as file:
+    with open_text(path) as file:
         names = frozenset(image_name(line.strip()) for line in file if line.strip())
     if not names:
         raise DataError(f"{path}: the list is empty.")
     return names
 
 
-def image_name(file_name: str) -> str:
-    """Return the name that images are known by: `00000001_000` for `00000001_000.png`."""
-    return PurePosixPath(file_name).stem
-
-
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a text file, gzipped or not, with or without a byte order mark."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
+
+
+def image_name(file_name: str) -> str:
+    """Return the name that images are known by: `00000001_000` for `00000001_000.png`."""
+    return PurePosixPath(file_name).stem
 
 
 def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:

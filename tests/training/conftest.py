@@ -1,11 +1,13 @@
 """One smoke run for all tests that need a trained network."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from training.__main__ import main
 from training.config import TrainConfig, read_config
 from training.data import DataFolder, read_folder
 from training.phantom import write_drawn_folder
@@ -22,6 +24,7 @@ class SmokeRun:
     config: TrainConfig
     data: DataFolder
     cache: Cache
+    cache_folder: Path
     run: Path
     bundle: Path
 
@@ -53,7 +56,15 @@ def smoke(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Smoke
     from training.chain import train
 
     train(config, data, cache, work / "run", work / "models" / "smoke")
-    return SmokeRun(config, data, cache, work / "run", work / "models" / "smoke" / "1")
+    bundle = work / "models" / "smoke" / "1"
+    return SmokeRun(config, data, cache, work / "cache", work / "run", bundle)
+
+
+def call(*arguments: object) -> int:
+    """Run `python -m training` in this process and return its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["training", *map(str, arguments)])
+        return main()
 
 
 @pytest.fixture

@@ -1,42 +1,154 @@
-"""`evaluate`: measure a bundle on one set of a data folder."""
+"""`evaluate`: measure a bundle, or predictions in a CSV, on one set of a data folder."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from contract.bundle import find_bundle, open_bundle
+from contract.bundle import Bundle, find_bundle, open_bundle
+from contract.findings import FINDINGS
 from training.commands import options
-from training.config import config_from_dict
-from training.evaluate import evaluate, format_report
+from training.config import TrainConfig, config_from_dict, read_config
+from training.data import DataFolder
+from training.errors import ConfigError
+from training.evaluate import format_report
+from training.judgement import Scored, judge_set, look_at_maps, write_folder
+from training.operating import choose_all_points
+from training.predictions import arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
-from training.record import write_json
+from training.table import Row
 
-HELP = "measure a bundle"
+HELP = "measure a bundle, or predictions in a CSV"
+ALL = "all"
 
 
 def add(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     options.add_data(parser)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--report", type=Path, help="also write the report as JSON")
+    parser.add_argument("bundle", type=Path, nargs="?")
+    parser.add_argument("--predictions", type=Path, metavar="CSV", help="instead of a bundle")
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test", ALL),
+        help="default: test; all that is predicted with --predictions",
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and .json")
+    parser.add_argument("--boxes", type=Path, help="box list (default: that of the data folder)")
+    parser.add_argument(
+        "--prevalence",
+        action="append",
+        default=[],
+        metavar="FINDING=SHARE",
+        help="state PPV and NPV at this share of images (default: that of the set)",
+    )
 
 
 def run(arguments: Namespace) -> None:
-    """Measure a bundle on one set of a data folder, split as its recipe says."""
-    start_keras()
-    from training.export import predict_bundle
+    """Measure a bundle, split as its recipe says, or predictions in a CSV."""
+    if (arguments.bundle is None) == (arguments.predictions is None):
+        raise ConfigError("Name either a bundle or --predictions CSV.")
+    prevalence = _parse_prevalence(arguments.prevalence)
+    if arguments.predictions:
+        _evaluate_predictions(arguments, prevalence)
+    else:
+        _evaluate_bundle(arguments, prevalence)
 
+
+def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) -> None:
+    config, source = read_config("demo"), arguments.predictions
+    predictions = read_predictions(source)
+    part = arguments.split or ALL
+    with options.open_data(arguments, config, tables_only=True) as data:
+        parts = {str(name): rows for name, rows in data.split.parts().items()}
+        every = [row for rows in parts.values() for row in rows]
+        known = predicted_rows(predictions, every, source)
+        rows = known if part == ALL else parts[part]
+        scored = Scored(rows, arrange(predictions, rows, source))
+        validation = None
+        if part == "test" and all(row.image in predictions for row in parts["validation"]):
+            validation = Scored(
+                parts["validation"], arrange(predictions, parts["validation"], source)
+            )
+        about = {"model": source.name, **_describe_data(data, part)}
+    chosen_on = validation or scored
+    points = choose_all_points(chosen_on.labels(), chosen_on.probabilities)
+    thresholds = [of_finding[0].threshold for of_finding in points]
+    report = judge_set(scored, validation, thresholds, config, prevalence)
+    print(format_report(report))
+    if arguments.report:
+        write_folder(arguments.report, {"about": about, part: report}, part, {part: scored})
+
+
+def _evaluate_bundle(arguments: Namespace, prevalence: dict[str, float]) -> None:
+    start_keras()
     bundle = open_bundle(find_bundle(arguments.bundle))
     config = config_from_dict(dict(bundle.description["recipe"]))
+    part = arguments.split or "test"
     with options.open_data(arguments, config) as data:
         if data.split.sha256() != bundle.description["training_data"]["split_sha256"]:
             print("Other data than the bundle was trained on: its split has another hash.")
-        cache = options.open_images(arguments, config, data)
-        rows = data.split.parts()[arguments.split]
-        probabilities = predict_bundle(bundle.path, rows, cache)
-    report = evaluate(
-        rows, probabilities, bundle.thresholds, config.bootstrap_resamples, config.seed
+        _judge_bundle(arguments, prevalence, bundle, config, data, part)
+
+
+def _judge_bundle(
+    arguments: Namespace,
+    prevalence: dict[str, float],
+    bundle: Bundle,
+    config: TrainConfig,
+    data: DataFolder,
+    part: str,
+) -> None:
+    from training.export import predict_bundle
+
+    cache = options.open_images(arguments, config, data)
+    parts = {str(name): rows for name, rows in data.split.parts().items()}
+    parts[ALL] = tuple(row for rows in parts.values() for row in rows)
+    names = {part, "validation"} if arguments.report else {part}
+    scored = {
+        name: Scored(parts[name], predict_bundle(bundle.path, parts[name], cache))
+        for name in sorted(names)
+    }
+    report = judge_set(
+        scored[part], scored.get("validation"), bundle.thresholds, config, prevalence
     )
     print(format_report(report))
-    if arguments.report:
-        write_json(arguments.report, report)
+    if not arguments.report:
+        return
+    report["localisation"], overlays = look_at_maps(
+        scored[part],
+        bundle.thresholds,
+        config,
+        data,
+        cache,
+        lambda rows: predict_bundle(bundle.path, rows, cache, "activation_maps"),
+        arguments.boxes,
+    )
+    about = {
+        "model": f"{bundle.name} {bundle.version}",
+        "digest": bundle.digest,
+        "intended use": str(bundle.description["intended_use"]),
+        **_describe_data(data, part),
+    }
+    # `all` holds the validation images a second time.
+    kept = {name: one for name, one in scored.items() if part != ALL or name == ALL}
+    write_folder(arguments.report, {"about": about, part: report}, part, kept, overlays)
+    print(f"wrote {arguments.report}")
+
+
+def _describe_data(data: DataFolder, part: str) -> dict[str, str]:
+    return {
+        "data": data.folder.resolve().name,
+        "labels": data.label_version,
+        "split": f"{part} of {data.split.rule}",
+    }
+
+
+def _parse_prevalence(pairs: list[str]) -> dict[str, float]:
+    prevalence = {}
+    for pair in pairs:
+        finding, _, share = pair.partition("=")
+        try:
+            prevalence[finding] = float(share)
+        except ValueError:
+            prevalence[finding] = -1.0
+        if finding not in FINDINGS or not 0 < prevalence[finding] < 1:
+            raise ConfigError(f"{pair!r} is not FINDING=SHARE, as Effusion=0.03.")
+    return prevalence

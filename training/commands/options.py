@@ -44,15 +44,23 @@ def chosen_config(arguments: Namespace) -> TrainConfig:
 
 
 @contextmanager
-def open_data(arguments: Namespace, config: TrainConfig) -> Iterator[DataFolder]:
+def open_data(
+    arguments: Namespace, config: TrainConfig, *, tables_only: bool = False
+) -> Iterator[DataFolder]:
     """Read and split the data folder, or draw one that lasts as long as the context.
 
+    With `tables_only` no image is looked for.
     Raises DataError for what `read_folder` refuses.
     """
     if str(arguments.data) != DRAWN:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
-        yield read_folder(arguments.data, config, allow_missing=arguments.allow_missing)
+        yield read_folder(
+            arguments.data,
+            config,
+            allow_missing=arguments.allow_missing,
+            tables_only=tables_only,
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / DRAWN

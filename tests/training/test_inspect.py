@@ -1,0 +1,55 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import call
+from training.plots import weigh_contributions
+
+
+def test_full_official_table_is_counted_without_its_images(
+    xrays: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("inspect", "--data", xrays / "official", "--tables-only") == 0
+    printed = capsys.readouterr().out.splitlines()
+    lines = {line.split("  ")[0]: line.split()[-3:] for line in printed}
+    assert sum(map(int, lines["images"])) == 112_120
+    assert sum(map(int, lines["patients"])) == 30_805
+    assert sum(map(int, lines["Hernia"])) == 227
+    assert sum(map(int, lines["sex F"])) == 48_780
+
+
+def test_missing_image_is_an_error_unless_allowed_and_then_counted(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(drawn_folder, tmp_path / "data")
+    (folder / "images" / "00000005_001.png").unlink()
+    assert call("inspect", "--data", folder) == 1
+    assert "00000005_001" in capsys.readouterr().err
+    assert call("inspect", "--data", folder, "--allow-missing") == 0
+    assert "1 rows without an image file, left out" in capsys.readouterr().out
+
+
+def test_plots_are_written_with_samples(drawn_folder: Path, tmp_path: Path) -> None:
+    assert call("inspect", "--data", drawn_folder, "--plots", tmp_path / "plots") == 0
+    written = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    names = ["contributions.png", "frequencies.png", "patients.png", "samples.png"]
+    assert written == names
+
+
+def test_weighting_makes_positives_and_negatives_contribute_alike(
+    rng: np.random.Generator,
+) -> None:
+    labels = (rng.random((500, 14)) < 0.1).astype(int)
+    shares = weigh_contributions(labels)
+    np.testing.assert_allclose(shares["positive"] + shares["negative"], 1.0)
+    np.testing.assert_array_equal(shares["weighted positive"], shares["weighted negative"])
+    # As every image would count with the weights of the loss.
+    w_positive, w_negative = 1 - labels.mean(axis=0), labels.mean(axis=0)
+    np.testing.assert_allclose(
+        shares["weighted positive"], (labels * w_positive).mean(axis=0), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        shares["weighted negative"], ((1 - labels) * w_negative).mean(axis=0), atol=1e-12
+    )

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from sklearn.metrics import precision_score, recall_score
+
+from contract.findings import FINDINGS
+from training.metrics import draw_patient_weights
+from training.operating import OperatingPoint, choose_points, measure_points
+
+LABELS = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0])
+PROBABILITIES = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def chosen(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    return {point.rule: point.threshold for point in choose_points(labels, probabilities)}
+
+
+def test_each_rule_takes_its_threshold_from_a_curve_that_can_be_followed_by_eye() -> None:
+    # Below 0.6 all 4 positives and 1 of 6 negatives are called; above 0.7 three positives alone.
+    assert chosen(LABELS, PROBABILITIES) == pytest.approx(
+        {"Youden": 0.55, "F1": 0.55, "sensitivity 0.9": 0.55, "specificity 0.9": 0.75}
+    )
+
+
+def test_chosen_rates_hold_where_they_were_chosen(rng: np.random.Generator) -> None:
+    labels = (rng.random(4_000) < 0.1).astype(int)
+    probabilities = 1 / (1 + np.exp(-rng.normal(1.5 * labels - 3, 1)))
+    thresholds = chosen(labels, probabilities)
+    reached = recall_score(labels, probabilities >= thresholds["sensitivity 0.9"])
+    spared = recall_score(1 - labels, probabilities < thresholds["specificity 0.9"])
+    assert 0.9 <= reached < 0.905
+    assert 0.9 <= spared < 0.905
+
+
+def test_finding_of_one_class_gets_a_threshold_that_says_so() -> None:
+    points = choose_points(np.zeros(10, int), PROBABILITIES)
+    assert {point.threshold for point in points} == {0.5}
+    assert points[0].rule == "Youden: 0.5, as there is only one class"
+
+
+def measured(labels: np.ndarray, prevalence: float) -> dict[str, float]:
+    table, probabilities = (np.tile(a[:, None], len(FINDINGS)) for a in (labels, PROBABILITIES))
+    weights = draw_patient_weights(np.arange(10), resamples=20, seed=1)
+    points = [[OperatingPoint("by hand", 0.65)]] * len(FINDINGS)
+    shares = dict.fromkeys(FINDINGS, prevalence)
+    return measure_points(table, probabilities, points, shares, weights)[0][0]
+
+
+def test_predictive_values_at_the_prevalence_of_the_set_are_those_counted_in_it() -> None:
+    point, called = measured(LABELS, prevalence=0.4), PROBABILITIES >= 0.65
+    assert point["sensitivity"] == pytest.approx(recall_score(LABELS, called))
+    assert point["ppv"] == pytest.approx(precision_score(LABELS, called))
+    assert point["npv"] == pytest.approx(precision_score(1 - LABELS, ~called))
+
+
+def test_predictive_values_follow_the_stated_prevalence() -> None:
+    # Bayes: 0.75 * 0.02 / (0.75 * 0.02 + (1 / 6) * 0.98) and 0.98 * 5 / 6 / (... + 0.02 * 0.25).
+    point = measured(LABELS, prevalence=0.02)
+    assert point["ppv"] == pytest.approx(0.015 / (0.015 + 0.98 / 6))
+    assert point["npv"] == pytest.approx((0.98 * 5 / 6) / (0.98 * 5 / 6 + 0.005))
+    low, high = point["ppv_ci"]
+    assert low < point["ppv"] <= high
+
+
+def test_rates_without_a_positive_are_none() -> None:
+    point = measured(np.zeros(10, int), prevalence=0.1)
+    assert point["sensitivity"] is point["sensitivity_ci"] is point["ppv"] is None
+    assert point["specificity"] == 0.6

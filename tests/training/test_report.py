@@ -1,0 +1,110 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.findings import FINDINGS
+from tests.training.conftest import SmokeRun, call
+
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def test_published_predictions_are_evaluated_as_is_known_of_them(
+    xrays: Path, tmp_path: Path
+) -> None:
+    official, report = xrays / "official", tmp_path / "report"
+    predictions = official / "reference_predictions.csv.gz"
+    assert (
+        call("evaluate", "--predictions", predictions, "--data", official, "--report", report) == 0
+    )
+    measured = json.loads((report / "report.json").read_text())["all"]
+    findings = {finding["name"]: finding for finding in measured["findings"]}
+    assert measured["images"] == 22_433
+    assert measured["macro_auroc"] == pytest.approx(0.838, abs=5e-4)
+    assert measured["macro_auroc_ci"] == pytest.approx([0.831, 0.844], abs=1e-3)
+    assert findings["Hernia"]["positives"] == 42
+    for name, auroc in (("Hernia", 0.918), ("Infiltration", 0.716), ("Emphysema", 0.932)):
+        assert findings[name]["auroc"] == pytest.approx(auroc, abs=5e-4)
+    sexes = measured["subgroups"]["sex"]
+    assert sum(group["images"] for group in sexes) == 22_433
+    assert (report / "report.html").is_file()
+
+
+def test_run_folder_holds_a_page_that_asks_no_other_place_for_anything(smoke: SmokeRun) -> None:
+    page = (smoke.run / "report.html").read_text()
+    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z/+]+)', page)) == {
+        "data:image/svg+xml",
+        "data:image/png",
+    }
+    assert not re.search(r"<script|<link|@import|url\(", page)
+    for finding in FINDINGS:
+        assert finding in page
+
+
+def test_run_folder_holds_the_predictions_its_report_was_made_from(smoke: SmokeRun) -> None:
+    from training.metrics import macro_auroc
+    from training.predictions import arrange, read_predictions
+
+    path, rows = smoke.run / "predictions.csv", smoke.data.split.test
+    probabilities = arrange(read_predictions(path), rows, path)
+    report = json.loads((smoke.run / "report.json").read_text())["test"]
+    labels = np.array([row.labels for row in rows])
+    assert macro_auroc(labels, probabilities) == report["macro_auroc"]
+
+
+def test_values_of_a_table_cannot_break_the_page() -> None:
+    from training.report import _table
+
+    assert "<script" not in _table(["<script>"], [["<script>"]])
+
+
+def test_examples_are_called_by_threshold_and_spread_over_patients_and_findings() -> None:
+    from training.overlays import SHOWN, choose_examples
+    from training.table import Row
+
+    rng = np.random.default_rng(4)
+    probabilities = rng.random((200, len(FINDINGS)))
+    rows = [Row(str(n), str(n // 3), tuple(rng.integers(0, 2, len(FINDINGS)))) for n in range(200)]
+    chosen = choose_examples(rows, probabilities, [0.9] * len(FINDINGS))
+    for wanted in (0, 1):
+        kind = [(n, f) for n, f in chosen if rows[n].labels[f] == wanted]
+        assert len(kind) == len({rows[n].patient for n, _ in kind}) == SHOWN
+        assert max(np.bincount([f for _, f in kind])) <= 2
+        assert all(probabilities[n, f] == probabilities[n].max() >= 0.9 for n, f in kind)
+    assert choose_examples(rows, probabilities, [1.1] * len(FINDINGS)) == []
+
+
+def test_bundle_and_run_of_one_training_compare_as_equal(
+    smoke: SmokeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, cache = tmp_path / "difference.json", smoke.cache_folder
+    sides = [smoke.run, smoke.bundle]
+    assert call("compare", *sides, "--data", smoke.data.folder, "--cache", cache, "--out", out) == 0
+    macro = json.loads(out.read_text())["findings"][0]["auroc"]
+    assert macro["difference"] == pytest.approx(0.0, abs=1e-3)
+    assert "paired resamples of patients" in capsys.readouterr().out
+
+
+def test_bundle_is_reported_with_operating_points_chosen_on_validation(
+    smoke: SmokeRun, tmp_path: Path
+) -> None:
+    given = ["--data", smoke.data.folder, "--cache", smoke.cache_folder]
+    given += ["--report", tmp_path / "r", "--prevalence", "Effusion=0.03"]
+    assert call("evaluate", smoke.bundle, *given) == 0
+    report = json.loads((tmp_path / "r" / "report.json").read_text())["test"]
+    effusion = report["findings"][FINDINGS.index("Effusion")]
+    assert report["points_chosen_on"] == "validation"
+    assert [point["prevalence"] for point in effusion["operating_points"]] == [0.03] * 4
+    # The bundle's own threshold is the first of the rules, from the same rows.
+    chosen = effusion["operating_points"][0]["threshold"]
+    assert chosen == pytest.approx(effusion["threshold"], abs=1e-5)
+
+
+def test_neither_or_both_of_bundle_and_predictions_is_refused(
+    drawn_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("evaluate", "--data", drawn_folder) == 1
+    assert "Name either a bundle or --predictions CSV." in capsys.readouterr().err

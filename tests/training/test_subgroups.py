@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from contract.findings import FINDINGS
+from training.metrics import draw_patient_weights
+from training.reliability import measure_calibration
+from training.subgroups import measure_subgroups
+from training.table import Row
+
+COUNT = 300
+
+
+def test_groups_are_measured_on_their_own_images(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 2, (COUNT, len(FINDINGS)))
+    probabilities = rng.random((COUNT, len(FINDINGS)))
+    sexes, ages = rng.choice(["F", "M"], COUNT), rng.integers(1, 100, COUNT)
+    rows = [
+        Row(str(n), str(n), tuple(labels[n]), int(ages[n]), str(sexes[n]), None)
+        for n in range(COUNT)
+    ]
+    weights = draw_patient_weights(np.arange(COUNT), resamples=40, seed=1)
+    groups = measure_subgroups(rows, probabilities, weights)
+    assert groups["view"] == []
+    assert [group["group"] for group in groups["sex"]] == ["F", "M"]
+    women = sexes == "F"
+    assert groups["sex"][0]["images"] == women.sum()
+    expected = roc_auc_score(labels[women], probabilities[women], average=None)
+    measured = [finding["auroc"] for finding in groups["sex"][0]["findings"]]
+    assert measured == pytest.approx(expected)
+    low, high = groups["sex"][0]["macro_auroc_ci"]
+    assert low < groups["sex"][0]["macro_auroc"] < high
+    bands = [group["group"] for group in groups["age"]]
+    assert bands == ["0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 to 120"]
+    assert groups["age"][0]["images"] == (ages <= 17).sum()
+
+
+def test_reliability_bins_hold_equal_counts_and_their_frequencies(
+    rng: np.random.Generator,
+) -> None:
+    probabilities = rng.random(COUNT)
+    labels = (rng.random(COUNT) < probabilities).astype(float)
+    weights = draw_patient_weights(np.arange(COUNT), resamples=200, seed=1)
+    measured = measure_calibration(labels, probabilities, weights)
+    bins = measured["reliability"]
+    assert [one["images"] for one in bins] == [30] * 10
+    assert sum(one["frequency"] for one in bins) / 10 == pytest.approx(labels.mean())
+    inside = [
+        one["frequency_ci"][0] <= one["mean_probability"] <= one["frequency_ci"][1] for one in bins
+    ]
+    assert sum(inside) >= 8
+    assert measured["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2))

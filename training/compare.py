@@ -1,0 +1,109 @@
+"""Whether one of two sets of predictions is better, and how surely, on the same radiographs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.findings import FINDINGS
+from training.metrics import (
+    Floats,
+    Ranker,
+    draw_patient_weights,
+    interval,
+    mean_defined,
+    measure_resamples,
+    or_none,
+)
+from training.table import Row
+
+_MEASURES = ("auroc", "auprc")
+
+
+def compare(
+    rows: Sequence[Row],
+    first: NDArray[np.floating[Any]],
+    second: NDArray[np.floating[Any]],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the differences second - first in AUROC and AUPRC, of probabilities [N,14] each.
+
+    Paired: both are measured on the same resample of patients, so what makes a resample hard for
+    both cancels out. `share_above_zero` is the share of resamples in which the second is better.
+    """
+    labels = np.array([row.labels for row in rows])
+    weights = draw_patient_weights(np.array([row.patient for row in rows]), resamples, seed)
+    whole, drawn = zip(*(_measure(labels, one, weights) for one in (first, second)), strict=True)
+    names = ["macro", *FINDINGS]
+    positives = [None, *labels.sum(axis=0).tolist()]
+    return {
+        "images": len(rows),
+        "patients": len({row.patient for row in rows}),
+        "resamples": resamples,
+        "findings": [
+            {
+                "name": name,
+                "positives": positives[n],
+                **{
+                    measure: _describe(
+                        *(one[n, m] for one in whole), *(one[:, n, m] for one in drawn)
+                    )
+                    for m, measure in enumerate(_MEASURES)
+                },
+            }
+            for n, name in enumerate(names)
+        ],
+    }
+
+
+def format_comparison(comparison: dict[str, Any], first: str, second: str) -> str:
+    """Return a comparison as a table of AUROC for people."""
+    lines = [
+        f"A: {first}\nB: {second}",
+        f"{'AUROC':20}{'A':>7}{'B':>8}{'B - A':>9}  {'95 % interval':18}{'B better in':>12}",
+    ]
+    for finding in comparison["findings"]:
+        measured = finding["auroc"]
+        if measured["difference"] is None:
+            lines.append(f"{finding['name']:20}{'-':>7}{'-':>8}")
+            continue
+        low, high = measured["difference_ci"]
+        lines.append(
+            f"{finding['name']:20}{measured['first']:>7.3f}{measured['second']:>8.3f}"
+            f"{measured['difference']:>+9.3f}  {f'{low:+.3f} to {high:+.3f}':18}"
+            f"{measured['share_above_zero']:>12.1%}"
+        )
+    lines.append(
+        f"{comparison['images']} images of {comparison['patients']} patients, "
+        f"{comparison['resamples']} paired resamples of patients"
+    )
+    return "\n".join(lines)
+
+
+def _measure(
+    labels: NDArray[np.int_], probabilities: NDArray[np.floating[Any]], weights: NDArray[np.float32]
+) -> tuple[Floats, Floats]:
+    """Return AUROC and AUPRC of macro and every finding, [15,2], and resampled, [R,15,2]."""
+    rankers = [Ranker(labels[:, f], probabilities[:, f]) for f in range(len(FINDINGS))]
+    whole = np.array([ranker.measure() for ranker in rankers])[np.newaxis]
+    drawn = measure_resamples(rankers, weights)
+    return _with_macro(whole)[0], _with_macro(drawn)
+
+
+def _with_macro(measures: Floats) -> Floats:
+    macro = np.array([[mean_defined(column) for column in one.T] for one in measures])
+    return np.concatenate([macro[:, np.newaxis], measures], axis=1)
+
+
+def _describe(first: float, second: float, first_drawn: Floats, second_drawn: Floats) -> Any:
+    differences = second_drawn - first_drawn
+    defined = differences[~np.isnan(differences)]
+    return {
+        "first": or_none(first),
+        "second": or_none(second),
+        "difference": or_none(second - first),
+        "difference_ci": interval(differences),
+        "share_above_zero": float((defined > 0).mean()) if len(defined) else None,
+    }

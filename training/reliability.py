@@ -1,0 +1,43 @@
+"""Whether a probability means what it says: per finding, in bins of equal count."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics import (
+    CALIBRATION_BINS,
+    Floats,
+    expected_calibration_error,
+    interval,
+    weigh_shares,
+)
+
+
+def measure_calibration(
+    labels: Floats, probabilities: Floats, weights: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Return ECE, Brier score and reliability bins of one finding, labels and probabilities [N].
+
+    A bin holds a tenth of the images: mean probability beside the frequency of the finding, with
+    its interval over resamples of patients, `weights` [N,resamples].
+    """
+    order = np.argsort(probabilities, kind="stable")
+    bins = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
+    members = np.zeros((len(labels), len(bins)), np.float32)
+    for n, part in enumerate(bins):
+        members[part, n] = 1.0
+    frequencies, drawn = weigh_shares(weights, labels[:, np.newaxis], members)
+    return {
+        "ece": expected_calibration_error(labels, probabilities),
+        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "reliability": [
+            {
+                "images": len(part),
+                "mean_probability": float(probabilities[part].mean()),
+                "frequency": float(frequencies[n]),
+                "frequency_ci": interval(drawn[:, n]),
+            }
+            for n, part in enumerate(bins)
+        ],
+    }
