@@ -133,7 +133,9 @@ def draw_samples(rows: Sequence[Row], files: Mapping[str, Path]) -> Figure:
         pixels = to_display(read(files[row.image].read_bytes()), _SAMPLE_SIDE)
         plot.imshow(pixels, cmap="gray", vmin=0, vmax=255)
         names = [name for name, label in zip(FINDINGS, row.labels, strict=True) if label]
-        plot.set_title("\n".join(readable(names[:3])) or "No finding", fontsize=9)
+        more = [f"and {len(names) - 2} more"] if len(names) > 3 else []
+        shown = readable(names[:2] + more if more else names)
+        plot.set_title("\n".join(shown) or "No finding", fontsize=9)
     for plot in figure.axes:
         plot.set_axis_off()
     return figure

@@ -80,7 +80,7 @@ def _recognise(path: Path) -> _Side:
 
 
 def _predict(arguments: Namespace, side: _Side, config: TrainConfig) -> Scored:
-    with options.open_data(arguments, config, tables_only=not side.is_bundle) as data:
+    with options.open_data(arguments, config) as data:
         rows = data.split.parts()[arguments.split or "test"]
         if not side.is_bundle:
             return Scored(rows, arrange(read_predictions(side.path), rows, side.path))

@@ -14,7 +14,6 @@ from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.operating import choose_all_points
 from training.predictions import arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
-from training.table import Row
 
 HELP = "measure a bundle, or predictions in a CSV"
 ALL = "all"
