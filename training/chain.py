@@ -31,10 +31,11 @@ def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model:
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle
 
-        print(f"exported {export_bundle(run, model)}")
+        print(f"exported {export_bundle(run, model, data, cache)}")
     else:
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
+        command += ["--data", str(data.folder), "--cache", str(cache.folder), "--allow-missing"]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
 
