@@ -91,9 +91,10 @@ def _describe_subgroups(tested: Mapping[str, Any]) -> str:
     if not groups:
         return ""
     rows = "\n".join(
-        f"| {kind}: {name} | {group['images']} | {_number(group['macro_auroc'])} |"
-        for kind, named in groups.items()
-        for name, group in named.items()
+        f"| {kind}: {group['group']} | {group['images']} "
+        f"| {_measure(group['macro_auroc'], group['macro_auroc_ci'])} |"
+        for kind, members in groups.items()
+        for group in members
     )
     return f"## Subgroups\n\n| group | images | mean AUROC |\n|---|---|---|\n{rows}\n"
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.calibrate import apply_scaling, calibrate, scalings_to_dicts
+from training.calibrate import (
+    apply_scaling,
+    calibrate,
+    cross_validate_calibration,
+    scalings_to_dicts,
+)
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.evaluate import evaluate, format_report
@@ -57,6 +62,12 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "split": "validation",
         "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
+        "cross_validation": cross_validate_calibration(
+            logits["validation"],
+            labels,
+            np.array([row.patient for row in data.split.validation]),
+            config.seed,
+        ),
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]

@@ -90,7 +90,8 @@ def test_the_same_bytes_give_the_same_bits_after_a_restart(service, start_servic
 
 
 def test_model_returns_the_description_of_the_bundle(service, bundle):
-    assert service.client.get("/model").json() == bundle.description
+    said = service.client.get("/model").json()
+    assert said == {**bundle.description, "precision": bundle.preferred_precision}
 
 
 def test_the_docs_page_asks_no_other_host_for_anything(service):
