@@ -1,7 +1,7 @@
 """`python -m benchmarks.engines`: both engines serve a DenseNet121 at 224, side by side.
 
-OpenVINO in INT8 and in float32, TensorFlow in float32; ratios are to the last. Rounds alternate. CPU time counts the API process and its workers; it is steady
-where wall time is not.
+OpenVINO in INT8 and in float32, TensorFlow in float32; ratios are to the last. Rounds alternate.
+CPU time counts the API process and its workers; it is steady where wall time is not.
 """
 
 import os
