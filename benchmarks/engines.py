@@ -24,7 +24,7 @@ from PIL import Image
 from training.phantom import draw_phantom
 
 ROOT: Final = Path(__file__).parent.parent
-BUNDLE: Final = ROOT / "build" / "densenet121-random"
+BUNDLE: Final = ROOT / "build" / "densenet121-random-int8"
 PORT: Final = 8765
 SERVED: Final = {
     "int8": {"XPRO_ENGINE": "openvino", "XPRO_PRECISION": "int8"},

@@ -11,6 +11,8 @@ from contract.findings import FINDINGS
 from training.metrics import calibration_error_by_chance, mean_calibration_error
 
 FOLDS: Final = 10
+"""Of patients, to cross-validate the calibration."""
+
 _CHANCE_DRAWS: Final = 50
 
 MIN_POSITIVES: Final = 10

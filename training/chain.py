@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from training.calibrate import (
+    FOLDS,
     apply_scaling,
     calibrate,
     cross_validate_calibration,
@@ -54,6 +55,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         for name, rows in parts.items()
     }
     labels = np.array([row.labels for row in data.split.validation])
+    patients = np.array([row.patient for row in data.split.validation])
     scalings = calibrate(logits["validation"], labels)
     probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
     summary = {
@@ -63,11 +65,10 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
         "cross_validation": cross_validate_calibration(
-            logits["validation"],
-            labels,
-            np.array([row.patient for row in data.split.validation]),
-            config.seed,
-        ),
+            logits["validation"], labels, patients, config.seed
+        )
+        if len(set(patients)) >= FOLDS
+        else None,
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]

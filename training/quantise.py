@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -185,5 +186,5 @@ def _silence() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()):
         import nncf
 
-        nncf.set_log_level(40)
+        nncf.set_log_level(logging.ERROR)
         yield

@@ -44,6 +44,7 @@ def test_the_answer_names_the_model_and_says_what_it_is_not(service, png, bundle
         "name": bundle.name,
         "version": bundle.version,
         "digest": bundle.digest,
+        "precision": bundle.preferred_precision,
     }
     assert "not a medical device" in answer["disclaimer"]
     assert bundle.description["intended_use"] in answer["disclaimer"]
