@@ -1,6 +1,6 @@
 """A finished run -> a sealed model bundle; always on TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ def export_bundle(
     if keras.backend.backend() != "tensorflow":
         raise ConfigError("Export runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     record, report = read_json(run / RECORD), read_json(run / REPORT)
+    if data and data.split.sha256() != record["data"]["split_sha256"]:
+        raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
     scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
     config = config_from_dict(record["config"])
     bundle = model / str(_next_version(model))
@@ -55,7 +57,7 @@ def export_bundle(
     description = describe(model.name, bundle.name, record, scalings, calibration, report)
     if data and cache:
         thresholds = [scaling.threshold for scaling in scalings]
-        description["int8"] = _quantise(bundle, record, data, cache, thresholds)
+        description["int8"] = _quantise(bundle, data, cache, thresholds, config.seed)
     write_golden(bundle, config.input_size)
     (bundle / CARD).write_text(write_card(description, report))
     write_description(bundle, description)
@@ -63,14 +65,8 @@ def export_bundle(
 
 
 def _quantise(
-    bundle: Path,
-    record: Mapping[str, Any],
-    data: DataFolder,
-    cache: Cache,
-    thresholds: Sequence[float],
+    bundle: Path, data: DataFolder, cache: Cache, thresholds: Sequence[float], seed: int
 ) -> dict[str, Any]:
-    if data.split.sha256() != record["data"]["split_sha256"]:
-        raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
     # Imported here: NNCF is not needed to export without data, nor to read a bundle.
     from training.quantise import add_int8
 
@@ -78,7 +74,7 @@ def _quantise(
         "validation": data.split.validation,
         "test": data.split.test,
     }
-    return add_int8(bundle, judged, cache, thresholds, record["config"]["seed"])
+    return add_int8(bundle, judged, cache, thresholds, seed)
 
 
 def load_signature(bundle: Path) -> Any:

@@ -177,6 +177,7 @@ def test_export_with_other_data_than_the_run_is_refused(smoke: SmokeRun, tmp_pat
     other = dataclasses.replace(smoke.data, split=split)
     with pytest.raises(DataError, match="split otherwise"):
         export_bundle(smoke.run, tmp_path / "model", other, smoke.cache)
+    assert not (tmp_path / "model").exists()
 
 
 def test_card_holds_every_figure_that_a_reader_needs(smoke: SmokeRun) -> None:
