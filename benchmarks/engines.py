@@ -1,7 +1,7 @@
 """`python -m benchmarks.engines`: both engines serve a DenseNet121 at 224, side by side.
 
-Rounds alternate between the engines. CPU time counts the API process and its workers; it is steady
-where wall time is not.
+OpenVINO in INT8 and in float32, TensorFlow in float32; ratios are to the last. Rounds alternate.
+CPU time counts the API process and its workers; it is steady where wall time is not.
 """
 
 import os
@@ -24,9 +24,13 @@ from PIL import Image
 from training.phantom import draw_phantom
 
 ROOT: Final = Path(__file__).parent.parent
-BUNDLE: Final = ROOT / "build" / "densenet121-random"
+BUNDLE: Final = ROOT / "build" / "densenet121-random-int8"
 PORT: Final = 8765
-ENGINES: Final = ("openvino", "tensorflow")
+SERVED: Final = {
+    "int8": {"XPRO_ENGINE": "openvino", "XPRO_PRECISION": "int8"},
+    "openvino": {"XPRO_ENGINE": "openvino", "XPRO_PRECISION": "float32"},
+    "tensorflow": {"XPRO_ENGINE": "tensorflow"},
+}
 ROUNDS: Final = 3
 REQUESTS: Final = 100
 CLIENTS: Final = (1, 16)
@@ -42,19 +46,20 @@ def main() -> None:
         end="",
     )
     print(f"{os.cpu_count()} cores; medians of {ROUNDS} rounds of {REQUESTS} requests")
-    rounds = [(engine, measure(engine, data)) for _ in range(ROUNDS) for engine in ENGINES]
+    rounds = [(engine, measure(engine, data)) for _ in range(ROUNDS) for engine in SERVED]
     names = list(rounds[0][1])
     medians = {
         engine: {
             name: statistics.median(figures[name] for each, figures in rounds if each == engine)
             for name in names
         }
-        for engine in ENGINES
+        for engine in SERVED
     }
-    print(f"{'':34}" + "".join(f"{engine:>12}" for engine in ENGINES) + f"{'ratio':>8}")
+    print(f"{'':34}" + "".join(f"{engine:>12}" for engine in SERVED) + f"{'ratios':>16}")
     for name in names:
-        ours, theirs = (medians[engine][name] for engine in ENGINES)
-        print(f"{name:34}{ours:12.1f}{theirs:12.1f}{theirs / ours:8.2f}")
+        *ours, theirs = (medians[engine][name] for engine in SERVED)
+        figures = "".join(f"{figure:12.1f}" for figure in (*ours, theirs))
+        print(f"{name:34}{figures}" + "".join(f"{theirs / figure:8.2f}" for figure in ours))
 
 
 def draw_png(side: int) -> bytes:
@@ -89,7 +94,7 @@ def measure(engine: str, data: bytes) -> dict[str, float]:
 @contextmanager
 def serve(engine: str) -> Iterator[tuple[psutil.Process, httpx.Client]]:
     """Run the service on PORT until it is left; yields when it is ready."""
-    settings = {"XPRO_ENGINE": engine, "XPRO_MODEL_DIR": str(BUNDLE), "XPRO_PORT": str(PORT)}
+    settings = {**SERVED[engine], "XPRO_MODEL_DIR": str(BUNDLE), "XPRO_PORT": str(PORT)}
     process = psutil.Popen(
         [sys.executable, "-m", "service"],
         cwd=ROOT,

@@ -1,8 +1,9 @@
 """The model bundle: write its description, verify it, open it; refuse what does not match.
 
-A bundle is a TensorFlow SavedModel directory with two more files in `assets.extra/`, a place that
+A bundle is a TensorFlow SavedModel directory with more files in `assets.extra/`, a place that
 TensorFlow itself leaves to others: `bundle.json` (what the model is, and the SHA-256 of every other
-file) and `golden.npz` (inputs with the outputs that the exporter saw).
+file), `golden.npz` (inputs with the outputs that the exporter saw) and `card.md` (the same for
+people). `openvino/` holds the same network in INT8, where that lost next to nothing.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,18 @@ from numpy.typing import NDArray
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 
+# INT8 did not raise it: bundles without still open here, and those with it in older programs.
 FORMAT_VERSION: Final = 1
 DESCRIPTION: Final = "assets.extra/bundle.json"
 GOLDEN: Final = "assets.extra/golden.npz"
+CARD: Final = "assets.extra/card.md"
+INT8: Final = "openvino/int8.xml"
+"""OpenVINO's description of the INT8 network; its weights lie beside it as `int8.bin`."""
+
+INT8_MAX_AUROC_FALL: Final = 0.002
+"""By how much macro AUROC on validation may fall for the INT8 network to be kept and used."""
+
+Precision = Literal["float32", "int8"]
 _COMPUTED: Final = ("files", "digest")
 
 
@@ -30,11 +40,15 @@ class BundleError(Exception):
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs uint8[N,S,S,1] and what the exporter saw of them, float32[N,14] each."""
+    """Inputs uint8[N,S,S,1] and what the exporter saw of them, float32[N,14] each.
+
+    `int8_probabilities` are those of the INT8 network, None in a bundle without one.
+    """
 
     image: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
     logits: NDArray[np.float32]
+    int8_probabilities: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,18 @@ class Bundle:
         """Per finding, the probability from which it is called positive."""
         return tuple(float(finding["threshold"]) for finding in self.description["findings"])
 
+    @property
+    def int8(self) -> Path | None:
+        """The INT8 network, None in a bundle without one."""
+        return self.path / INT8 if INT8 in self.description["files"] else None
+
+    @property
+    def preferred_precision(self) -> Precision:
+        """`int8` where it is there and its recorded fall of macro AUROC is within the limit."""
+        change = self.description["int8"]["macro_auroc_change"] if self.int8 else None
+        within = change is not None and float(change) >= -INT8_MAX_AUROC_FALL
+        return "int8" if within else "float32"
+
     def golden(self) -> Golden:
         """Read the golden examples; raises BundleError where they do not fit the bundle."""
         size, count = self.input_size, len(FINDINGS)
@@ -75,13 +101,16 @@ class Bundle:
                 (self.path / GOLDEN).open("rb") as file,
                 np.load(file, allow_pickle=False) as arrays,
             ):
-                golden = Golden(arrays["image"], arrays["probabilities"], arrays["logits"])
+                int8 = arrays["int8_probabilities"] if self.int8 else None
+                golden = Golden(arrays["image"], arrays["probabilities"], arrays["logits"], int8)
         except Exception as error:  # zip and array readers raise whatever damage leads to
             raise BundleError(f"{GOLDEN} cannot be read: {error}") from error
         n = len(golden.image) if golden.image.ndim else 0
         if n == 0 or golden.image.shape != (n, size, size, 1) or golden.image.dtype != np.uint8:
             raise BundleError(f"{GOLDEN}: image is not uint8[N,{size},{size},1] with N > 0.")
-        for outputs in (golden.probabilities, golden.logits):
+        for outputs in (golden.probabilities, golden.logits, golden.int8_probabilities):
+            if outputs is None:
+                continue
             if outputs.shape != (n, count) or outputs.dtype != np.float32:
                 raise BundleError(f"{GOLDEN}: the outputs are not float32[{n},{count}].")
         return golden
@@ -133,6 +162,7 @@ def open_bundle(directory: Path) -> Bundle:
     _check_contract(description)
     _check_digest(directory, description)
     _check_files(directory, description)
+    _check_int8(description)
     return Bundle(directory, description)
 
 
@@ -197,6 +227,21 @@ def _check_files(directory: Path, description: Mapping[str, Any]) -> None:
     for needed in ("saved_model.pb", GOLDEN):
         if needed not in expected:
             raise BundleError(f"{needed} is missing.")
+
+
+def _check_int8(description: Mapping[str, Any]) -> None:
+    """Demand weights and a judgement of an INT8 network; `null` says that it cannot be judged."""
+    if INT8 not in description["files"]:
+        return
+    weights = INT8.replace(".xml", ".bin")
+    if weights not in description["files"]:
+        raise BundleError(f"{weights} is missing.")
+    try:
+        change = description["int8"]["macro_auroc_change"]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{DESCRIPTION} does not say what INT8 changes: {error!r}.") from error
+    if change is not None and not isinstance(change, (int, float)):
+        raise BundleError(f"{DESCRIPTION}: int8.macro_auroc_change is {change!r}, no number.")
 
 
 def _check_contract(description: Mapping[str, Any]) -> None:

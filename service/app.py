@@ -36,6 +36,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             version=bundle.version,
             digest=bundle.digest,
             engine=model.engine.name,
+            precision=model.engine.precision,
             streams=settings.streams,
             address=f"http://{settings.host}:{settings.port}",
         )

@@ -102,13 +102,15 @@ def describe_png(kind: str) -> dict[str, Any]:
 
 MODEL: Final[Responses] = {
     200: {
-        "description": "assets.extra/bundle.json of the served bundle, shortened here",
+        "description": "assets.extra/bundle.json of the served bundle, shortened here, and which "
+        "precision answers",
         "content": {
             "application/json": {
                 "example": {
                     "name": "xpro-demo",
                     "version": "1",
                     "digest": f"sha256:{'5f1d7b6e' * 8}",
+                    "precision": "int8",
                     "input_size": 192,
                     "contract_version": 1,
                     "macro_auroc": {"validation": 0.748, "test": 0.673},

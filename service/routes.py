@@ -66,7 +66,12 @@ def _answer(
     bundle = model.bundle
     return {
         "request_id": request_id,
-        "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
+        "model": {
+            "name": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+            "precision": model.engine.precision,
+        },
         "input": {**facts, "sha256": sha256, "warnings": warnings},
         "probabilities": dict(zip(FINDINGS, probabilities, strict=True)),
         "findings": [
@@ -143,9 +148,10 @@ async def explain(
 async def ready(request: Request) -> Response:
     """200 while requests are answered; 503 with each check from the moment draining begins."""
     state: State = request.app.state.service
-    engine = state.model.engine.name
+    engine = state.model.engine
+    replayed = f"verified, golden examples replayed by {engine.name} in {engine.precision}"
     checks = {
-        "model": Check(ok=True, detail=f"verified, golden examples replayed by {engine}"),
+        "model": Check(ok=True, detail=replayed),
         "decoding": Check(ok=state.decoder.alive(), detail="worker processes"),
         "accepting": Check(
             ok=not state.draining, detail="draining" if state.draining else "open for requests"
@@ -163,8 +169,14 @@ async def live() -> Health:
     return Health(status="ok", checks={"process": Check(ok=True, detail="answers")})
 
 
-@router.get("/model", summary="The bundle's description", responses=MODEL)
+@router.get(
+    "/model", summary="The bundle's description and the precision that answers", responses=MODEL
+)
 async def model(request: Request) -> dict[str, Any]:
-    """Describe the served model: findings, thresholds, AUROC, training data, hashes."""
+    """Describe the served model: findings, thresholds, AUROC, training data, hashes.
+
+    `precision` says which of its networks answers here; everything else is the bundle's own.
+    """
     state: State = request.app.state.service
-    return dict(state.model.bundle.description)
+    served = state.model
+    return {**served.bundle.description, "precision": served.engine.precision}

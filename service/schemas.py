@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.bundle import Precision
 from contract.findings import CATALOGUE, FINDINGS
 
 _EXAMPLE: Final = dict(
@@ -34,6 +35,7 @@ class ModelIdentity(BaseModel):
         description="SHA-256 over the bundle's description and, through it, over all its files",
         examples=["sha256:5f1d7b6e0c9a4d2f8b3e6a1c7d9f0b2e4a6c8d1f3b5e7a9c0d2f4b6e8a1c3d5f"],
     )
+    precision: Precision = Field(description="of the bundle's networks, which one answered")
 
 
 class Warning_(BaseModel):  # noqa: N801 - Warning is a name of Python
@@ -114,7 +116,7 @@ class Check(BaseModel):
     """One condition of readiness."""
 
     ok: bool
-    detail: str = Field(examples=["golden examples replayed by openvino"])
+    detail: str = Field(examples=["golden examples replayed by openvino in int8"])
 
 
 class Health(BaseModel):
@@ -122,7 +124,7 @@ class Health(BaseModel):
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, Check] = Field(
-        examples=[{"model": {"ok": True, "detail": "golden examples replayed by openvino"}}]
+        examples=[{"model": {"ok": True, "detail": "golden examples replayed by openvino in int8"}}]
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from contract.bundle import Precision
 
 _PREFIX = "XPRO_"
 
@@ -34,6 +36,7 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     model_dir: Path = Path(__file__).parent.parent / "models" / "xpro-demo"
     engine: Literal["openvino", "tensorflow"] = "openvino"
+    precision: Precision | None = None
     streams: int = Field(default_factory=available_cores, ge=1, le=256)
     max_upload_mib: int = Field(default=32, ge=1, le=1024)
     max_buffered_mib: int = Field(default=512, ge=1, le=1_048_576)
@@ -43,6 +46,15 @@ class Settings(BaseModel):
     max_waiting: int = Field(default=64, ge=1, le=10_000)
     drain_s: float = Field(default=2.0, ge=0, le=600)
     shutdown_s: int = Field(default=25, ge=1, le=600)
+
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(
+        cls, precision: Precision | None, earlier: ValidationInfo
+    ) -> Precision | None:
+        if precision == "int8" and earlier.data.get("engine") == "tensorflow":
+            raise ValueError("TensorFlow answers in float32 only; take openvino for int8")
+        return precision
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

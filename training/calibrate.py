@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
+from training.metrics import calibration_error_by_chance, mean_calibration_error
+
+FOLDS: Final = 10
+"""Of patients, to cross-validate the calibration."""
+
+_CHANCE_DRAWS: Final = 50
 
 MIN_POSITIVES: Final = 10
 """With fewer positives (or negatives) a slope is noise: only the intercept is fitted."""
@@ -47,6 +53,41 @@ def apply_scaling(
     slopes = np.array([scaling.slope for scaling in scalings])
     intercepts = np.array([scaling.intercept for scaling in scalings])
     return _sigmoid(logits * slopes + intercepts)
+
+
+def cross_validate_calibration(
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.generic],
+    patients: NDArray[np.generic],
+    seed: int,
+) -> dict[str, Any]:
+    """Measure the calibration error on patients whom the calibration was not fitted on.
+
+    Patients are dealt into FOLDS at random; each fold gets the scaling that the others gave, and
+    the error is measured over all images at once. `logits` and `labels` are [N,14], `patients` [N];
+    the network must not have been trained on these images either. `ece_if_perfect` is what sampling
+    noise alone would show. Raises ValueError for fewer patients than folds.
+    """
+    names, owner = np.unique(patients, return_inverse=True)
+    if len(names) < FOLDS:
+        raise ValueError(f"{len(names)} patients are too few for {FOLDS} folds.")
+    folds = np.random.default_rng(seed).permutation(len(names))[owner] % FOLDS
+    probabilities = np.empty(logits.shape)
+    for fold in range(FOLDS):
+        held = folds == fold
+        probabilities[held] = apply_scaling(calibrate(logits[~held], labels[~held]), logits[held])
+    truth = labels.astype(np.float64)
+    return {
+        "folds": FOLDS,
+        "patients": len(names),
+        "images": len(logits),
+        "ece": mean_calibration_error(truth, probabilities),
+        "ece_if_perfect": calibration_error_by_chance(probabilities, _CHANCE_DRAWS, seed),
+        "findings": {
+            name: mean_calibration_error(truth[:, f : f + 1], probabilities[:, f : f + 1])
+            for f, name in enumerate(FINDINGS)
+        },
+    }
 
 
 def scalings_to_dicts(scalings: Sequence[Scaling]) -> list[dict[str, Any]]:

@@ -11,7 +11,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibrate import apply_scaling, calibrate, scalings_to_dicts
+from training.calibrate import (
+    FOLDS,
+    apply_scaling,
+    calibrate,
+    cross_validate_calibration,
+    scalings_to_dicts,
+)
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.dataset import RadiographBatches
@@ -37,10 +43,11 @@ def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model:
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle
 
-        print(f"exported {export_bundle(run, model)}")
+        print(f"exported {export_bundle(run, model, data, cache)}")
     else:
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
+        command += ["--data", str(data.folder), "--cache", str(cache.folder), "--allow-missing"]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
 
@@ -54,6 +61,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         for name, rows in parts.items()
     }
     labels = np.array([row.labels for row in data.split.validation])
+    patients = np.array([row.patient for row in data.split.validation])
     scalings = calibrate(logits["validation"], labels)
     probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
     summary = {
@@ -62,6 +70,11 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "split": "validation",
         "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
+        "cross_validation": cross_validate_calibration(
+            logits["validation"], labels, patients, config.seed
+        )
+        if len(set(patients)) >= FOLDS
+        else None,
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]

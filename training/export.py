@@ -9,19 +9,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from contract.bundle import GOLDEN, write_description
+from contract.bundle import CARD, GOLDEN, INT8, write_description
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph
 from training.calibrate import Scaling
+from training.card import write_card
 from training.config import config_from_dict
+from training.data import DataFolder
 from training.dataset import RadiographBatches
 from training.describe import describe
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
 from training.fit import load_best
 from training.network import build_calibrated
 from training.phantom import DRAWN_FINDINGS, draw_phantom
 from training.prepare import Cache
 from training.record import CALIBRATION, RECORD, REPORT, read_json
+from training.split import SplitName
 from training.table import Row
 
 _BATCH_SIZE: Final = 32
@@ -30,26 +33,48 @@ GOLDEN_FINDINGS: Final = ((), DRAWN_FINDINGS[:1], DRAWN_FINDINGS[1:2], DRAWN_FIN
 """Findings drawn into the four golden inputs; none of them shows a patient."""
 
 
-def export_bundle(run: Path, model: Path) -> Path:
+def export_bundle(
+    run: Path, model: Path, data: DataFolder | None = None, cache: Cache | None = None
+) -> Path:
     """Export a run as the next free version `model/<n>` and return that directory.
 
-    Raises ConfigError under a Keras backend other than TensorFlow, BundleError where the result
-    does not verify.
+    With the data and prepared images of the run, the bundle also holds the network in INT8 where
+    that loses next to nothing. Raises ConfigError under a Keras backend other than TensorFlow,
+    DataError for other data than the run's, BundleError where the result does not verify.
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError("Export runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     record, report = read_json(run / RECORD), read_json(run / REPORT)
+    if data and data.split.sha256() != record["data"]["split_sha256"]:
+        raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
     scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
     config = config_from_dict(record["config"])
     bundle = model / str(_next_version(model))
     slopes = np.array([scaling.slope for scaling in scalings])
     intercepts = np.array([scaling.intercept for scaling in scalings])
     write_saved_model(build_calibrated(load_best(config, run), slopes, intercepts), bundle)
-    write_golden(bundle, config.input_size)
     calibration = read_json(run / CALIBRATION)["summary"]
     description = describe(model.name, bundle.name, record, scalings, calibration, report)
+    if data and cache:
+        thresholds = [scaling.threshold for scaling in scalings]
+        description["int8"] = _quantise(bundle, data, cache, thresholds, config.seed)
+    write_golden(bundle, config.input_size)
+    (bundle / CARD).write_text(write_card(description, report))
     write_description(bundle, description)
     return bundle
+
+
+def _quantise(
+    bundle: Path, data: DataFolder, cache: Cache, thresholds: Sequence[float], seed: int
+) -> dict[str, Any]:
+    # Imported here: NNCF is not needed to export without data, nor to read a bundle.
+    from training.quantise import add_int8
+
+    judged: dict[SplitName, Sequence[Row]] = {
+        "validation": data.split.validation,
+        "test": data.split.test,
+    }
+    return add_int8(bundle, judged, cache, thresholds, seed)
 
 
 def load_signature(bundle: Path) -> Any:
@@ -83,7 +108,7 @@ def write_saved_model(calibrated: keras.Model, bundle: Path) -> None:
 
 
 def write_golden(bundle: Path, size: int) -> None:
-    """Add drawn inputs of `size` pixels and what the SavedModel in `bundle` answers to each."""
+    """Add drawn inputs of `size` pixels and what the networks in `bundle` answer to each."""
     images = np.stack([_draw_golden(n, size) for n in range(len(GOLDEN_FINDINGS))])
     serve = load_signature(bundle)
     # One at a time, as the service runs it: batch sizes differ in the last bits.
@@ -92,8 +117,13 @@ def write_golden(bundle: Path, size: int) -> None:
         np.concatenate([answer[name].numpy() for answer in answers])
         for name in ("probabilities", "logits")
     )
+    arrays: dict[str, Any] = {"image": images, "probabilities": probabilities, "logits": logits}
+    if (bundle / INT8).exists():
+        from training.quantise import predict
+
+        arrays["int8_probabilities"] = predict(bundle / INT8, images)
     (bundle / GOLDEN).parent.mkdir()
-    np.savez_compressed(bundle / GOLDEN, image=images, probabilities=probabilities, logits=logits)
+    np.savez_compressed(bundle / GOLDEN, **arrays)
 
 
 def _next_version(model: Path) -> int:

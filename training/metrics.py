@@ -139,7 +139,11 @@ def interval(values: Floats) -> list[float] | None:
 
 
 def expected_calibration_error(labels: Floats, probabilities: Floats) -> float:
-    """Return the mean gap between probability and frequency over bins of equal count, [N] each."""
+    """Return the mean gap between probability and frequency over bins of equal count, [N] each.
+
+    Ten bins (Naeini et al., 2015), of equal count because a rare finding leaves bins of equal width
+    empty. It is never 0 on a finite sample: see `calibration_error_by_chance`.
+    """
     order = np.argsort(probabilities, kind="stable")
     gaps = [
         abs(float(np.sum(probabilities[part] - labels[part])))
@@ -152,3 +156,13 @@ def mean_calibration_error(labels: Numbers, probabilities: Numbers) -> float:
     """Return the expected calibration error averaged over findings, for [N,F]."""
     pairs = zip(labels.T.astype(np.float64), probabilities.T.astype(np.float64), strict=True)
     return float(np.mean([expected_calibration_error(*pair) for pair in pairs]))
+
+
+def calibration_error_by_chance(probabilities: Numbers, draws: int, seed: int) -> float:
+    """Return what `mean_calibration_error` shows for labels drawn from the probabilities, [N,F].
+
+    So much is sampling noise: the mean over `draws` samples of perfectly calibrated labels.
+    """
+    rng = np.random.default_rng(seed)
+    samples = (rng.random(probabilities.shape) < probabilities for _ in range(draws))
+    return float(np.mean([mean_calibration_error(one * 1.0, probabilities) for one in samples]))

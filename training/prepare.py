@@ -28,8 +28,12 @@ _CHUNK: Final = 16
 
 @dataclass(frozen=True)
 class Cache:
-    """Prepared images: `pixels` uint8[N,S,S,1], memory-mapped; `index` from image name to N."""
+    """Prepared images in `folder`.
 
+    `pixels` are uint8[N,S,S,1], memory-mapped; `index` leads from image name to N.
+    """
+
+    folder: Path
     pixels: NDArray[np.uint8]
     index: dict[str, int]
 
@@ -58,7 +62,7 @@ def open_cache(files: dict[str, Path], size: int, folder: Path) -> Cache:
                 "delete it or choose another with --cache."
             )
     pixels = np.load(folder / _PIXELS, mmap_mode="r")
-    return Cache(pixels, {name: n for n, name in enumerate(sorted(files))})
+    return Cache(folder, pixels, {name: n for n, name in enumerate(sorted(files))})
 
 
 def _describe(files: dict[str, Path], size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, reading the SavedModel itself."""
+"""OpenVINO on the CPU: the INT8 network of a bundle, or its SavedModel in float32."""
 
 import threading
 
@@ -6,22 +6,24 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from contract.bundle import Bundle
+from contract.bundle import Bundle, Precision
 from service.engine import Outputs
 
 
 class OpenVinoEngine:
     """One single-threaded stream for each of `streams` callers; every answer is a batch of one.
 
-    The precision is set to float32: left alone, OpenVINO takes bfloat16 on processors that have it.
+    What is not INT8 is set to float32: left alone, OpenVINO takes bfloat16 on processors that have
+    it.
     A fixed batch and one thread for each stream make the same input give the same bits always.
     """
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, streams: int) -> None:
+    def __init__(self, bundle: Bundle, streams: int, precision: Precision) -> None:
+        self.precision = precision
         core = openvino.Core()
-        network = core.read_model(bundle.path)
+        network = core.read_model(bundle.int8 if precision == "int8" else bundle.path)
         size = bundle.input_size
         network.reshape([1, size, size, 1])
         self._network = core.compile_model(

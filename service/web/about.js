@@ -25,6 +25,7 @@ export function modelFacts(model) {
   return terms([
     ["Version", `${model.name} ${model.version}${model.date ? `, ${model.date}` : ""}`],
     ["Digest", model.digest],
+    ["Answers in", model.precision],
     ["Trained on", [data.dataset, ...counts].filter(Boolean).join(", ")],
     ["Labels", data.label_version],
     ["Split", data.split],

@@ -22,7 +22,7 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def openvino(bundle):
-    return OpenVinoEngine(bundle, streams=2)
+    return OpenVinoEngine(bundle, streams=2, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def test_both_engines_give_the_same_probabilities_for_every_nih_file(
         np.testing.assert_allclose(one.activation_maps, other.activation_maps, atol=5e-3)
     print(f"largest difference of a probability over {len(files)} files: {worst:.1e}")
     assert len(files) == 35
-    assert worst <= PROBABILITY_TOLERANCE
+    assert worst <= PROBABILITY_TOLERANCE["float32"]
 
 
 def test_the_answer_does_not_depend_on_the_number_of_streams(bundle, openvino):
     image = bundle.golden().image[0]
-    alone = OpenVinoEngine(bundle, streams=1).infer(image)
+    alone = OpenVinoEngine(bundle, streams=1, precision="float32").infer(image)
     assert np.array_equal(alone.probabilities, openvino.infer(image).probabilities)
 
 
@@ -65,9 +65,12 @@ def test_with_openvino_the_service_never_imports_tensorflow_or_keras():
     assert output.strip() == "[]"
 
 
-def test_the_service_answers_with_the_tensorflow_engine_too(start_service, service, png):
-    with start_service(XPRO_ENGINE="tensorflow") as other:
+def test_the_service_answers_with_the_tensorflow_engine_too(start_service, png):
+    with (
+        start_service(XPRO_ENGINE="tensorflow") as other,
+        start_service(XPRO_PRECISION="float32") as service,
+    ):
         assert "tensorflow" in other.client.get("/health").json()["checks"]["model"]["detail"]
         given = other.predict(png).json()["probabilities"]
-    expected = service.predict(png).json()["probabilities"]
-    assert given == pytest.approx(expected, abs=PROBABILITY_TOLERANCE)
+        expected = service.predict(png).json()["probabilities"]
+    assert given == pytest.approx(expected, abs=PROBABILITY_TOLERANCE["float32"])

@@ -44,6 +44,7 @@ def test_the_answer_names_the_model_and_says_what_it_is_not(service, png, bundle
         "name": bundle.name,
         "version": bundle.version,
         "digest": bundle.digest,
+        "precision": bundle.preferred_precision,
     }
     assert "not a medical device" in answer["disclaimer"]
     assert bundle.description["intended_use"] in answer["disclaimer"]
@@ -90,7 +91,8 @@ def test_the_same_bytes_give_the_same_bits_after_a_restart(service, start_servic
 
 
 def test_model_returns_the_description_of_the_bundle(service, bundle):
-    assert service.client.get("/model").json() == bundle.description
+    said = service.client.get("/model").json()
+    assert said == {**bundle.description, "precision": bundle.preferred_precision}
 
 
 def test_the_docs_page_asks_no_other_host_for_anything(service):

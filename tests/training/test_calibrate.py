@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 
 from contract.findings import FINDINGS
-from training.calibrate import apply_scaling, calibrate
-from training.metrics import Ranker, mean_calibration_error
+from training.calibrate import apply_scaling, calibrate, cross_validate_calibration
+from training.metrics import (
+    Ranker,
+    calibration_error_by_chance,
+    mean_calibration_error,
+)
 
 IMAGES, COUNT = 2_000, len(FINDINGS)
 
@@ -65,3 +69,44 @@ def test_youden_threshold_separates_what_can_be_separated(labels: np.ndarray) ->
     called = apply_scaling(scalings, labels * 4.0 - 2.0) >= [s.threshold for s in scalings]
     assert np.array_equal(called, labels.astype(bool))
     assert {s.threshold_rule for s in scalings} == {"Youden"}
+
+
+def test_cross_validation_shows_what_chance_shows_for_logits_that_platt_fits(
+    logits: np.ndarray, labels: np.ndarray
+) -> None:
+    crossed = cross_validate_calibration(logits, labels, np.arange(IMAGES) // 2, seed=1)
+    assert (crossed["folds"], crossed["patients"], crossed["images"]) == (10, 1_000, IMAGES)
+    assert crossed["ece"] == pytest.approx(crossed["ece_if_perfect"], rel=0.3)
+    assert crossed["ece"] < 0.02
+    assert set(crossed["findings"]) == set(FINDINGS)
+    assert np.mean(list(crossed["findings"].values())) == pytest.approx(crossed["ece"])
+
+
+def test_cross_validation_never_fits_on_a_patient_that_it_measures(
+    rng: np.random.Generator,
+) -> None:
+    # Each patient has a logit of its own and labels that agree among its images: a fit that has
+    # seen the patient's other images would know; one that has not must fall back to the frequency.
+    labels = np.repeat((rng.random((60, COUNT)) < 0.5).astype(int), 20, axis=0)
+    patients = np.repeat(np.arange(60), 20)
+    shuffled = rng.permutation(len(patients))
+    by_patient = cross_validate_calibration(
+        np.zeros(labels.shape), labels[shuffled], patients[shuffled], seed=1
+    )
+    by_image = cross_validate_calibration(
+        np.zeros(labels.shape), labels[shuffled], np.arange(len(patients)), seed=1
+    )
+    assert by_patient["ece"] > 2 * by_image["ece"]
+
+
+def test_cross_validation_of_too_few_patients_is_refused(
+    logits: np.ndarray, labels: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="9 patients are too few for 10 folds"):
+        cross_validate_calibration(logits, labels, np.arange(IMAGES) % 9, seed=1)
+
+
+def test_calibration_error_by_chance_is_that_of_the_mean_binomial_deviation() -> None:
+    # 100 images a bin at 0.5: the mean absolute deviation is 0.05 * sqrt(2 / pi).
+    chance = calibration_error_by_chance(np.full((1_000, 20), 0.5), draws=20, seed=1)
+    assert chance == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.05)

@@ -1,10 +1,12 @@
-"""`export`: write the bundle of a finished run once more."""
+"""`export`: write the bundle of a finished run once more; with its data, in INT8 too."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from training.commands import options
+from training.config import config_from_dict
 from training.quiet import start_keras
+from training.record import RECORD, read_json
 
 HELP = "export a finished run once more"
 
@@ -12,6 +14,7 @@ HELP = "export a finished run once more"
 def add(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     options.add_out(parser)
+    options.add_data(parser, required=False)
     parser.add_argument("run", type=Path)
 
 
@@ -20,4 +23,11 @@ def run(arguments: Namespace) -> None:
     start_keras()
     from training.export import export_bundle
 
-    print(export_bundle(arguments.run, arguments.out))
+    if not arguments.data:
+        print(export_bundle(arguments.run, arguments.out))
+        print("float32 only: give the run's --data for a network in INT8")
+        return
+    config = config_from_dict(read_json(arguments.run / RECORD)["config"])
+    with options.open_data(arguments, config) as data:
+        cache = options.open_images(arguments, config, data)
+        print(export_bundle(arguments.run, arguments.out, data, cache))

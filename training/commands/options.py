@@ -18,9 +18,9 @@ _DRAWN_PATIENTS: Final = 150
 _DRAWN_SEED: Final = 1
 
 
-def add_data(parser: ArgumentParser) -> None:
+def add_data(parser: ArgumentParser, *, required: bool = True) -> None:
     """Declare --data, --cache and --allow-missing."""
-    parser.add_argument("--data", type=Path, required=True, help="a data folder, or 'drawn'")
+    parser.add_argument("--data", type=Path, required=required, help="a data folder, or 'drawn'")
     parser.add_argument("--cache", type=Path, help="prepared images (default: below cache/)")
     parser.add_argument("--allow-missing", action="store_true", help="leave out rows without image")
 

@@ -1,0 +1,196 @@
+"""INT8 after training: real quantisation of the network of the smoke run."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+
+from contract.bundle import GOLDEN, INT8, INT8_MAX_AUROC_FALL, open_bundle
+from tests.training.conftest import SmokeRun
+from training.errors import DataError
+
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+WEIGHTS = INT8.replace(".xml", ".bin")
+
+
+@pytest.fixture(scope="module")
+def images(smoke: SmokeRun) -> np.ndarray:
+    return np.array(smoke.cache.pixels)
+
+
+@pytest.fixture(scope="module")
+def quantised(smoke: SmokeRun, images: np.ndarray, tmp_path_factory: Any) -> Path:
+    """A copy of the smoke bundle with an INT8 network whether or not it was good enough."""
+    from training.quantise import quantise, write_int8
+
+    bundle = tmp_path_factory.mktemp("quantised") / "1"
+    shutil.copytree(smoke.bundle, bundle, ignore=shutil.ignore_patterns("openvino"))
+    write_int8(quantise(bundle, images[:20]), bundle)
+    return bundle
+
+
+def test_int8_network_has_the_inputs_and_outputs_of_the_savedmodel(
+    smoke: SmokeRun, quantised: Path
+) -> None:
+    def ports(path: Path) -> set[tuple[str, str, str]]:
+        network = openvino.Core().read_model(path)
+        return {
+            (port.any_name, str(port.partial_shape), str(port.element_type))
+            for port in network.inputs + network.outputs
+        }
+
+    assert ports(quantised / INT8) == ports(smoke.bundle)
+
+
+def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_head(
+    quantised: Path,
+) -> None:
+    network = openvino.Core().read_model(quantised / INT8)
+    integers = []
+    for operation in network.get_ordered_ops():
+        if operation.get_type_name() == "Convolution":
+            weights = operation.input_value(1).get_node()
+            while weights.get_type_name() != "Constant":
+                weights = weights.input_value(0).get_node()
+            integers.append(weights.get_element_type() == openvino.Type.i8)
+    assert len(integers) > 5
+    assert integers == [False] + [True] * (len(integers) - 2) + [False]
+
+
+def test_int8_answers_stay_near_those_of_float32(
+    smoke: SmokeRun, quantised: Path, images: np.ndarray
+) -> None:
+    from training.quantise import predict
+
+    difference = np.abs(predict(smoke.bundle, images) - predict(quantised / INT8, images))
+    assert 0 < difference.max() < 0.1
+    assert difference.mean() < 0.01
+
+
+def test_int8_network_is_smaller_and_says_nothing_of_the_machine_that_made_it(
+    quantised: Path,
+) -> None:
+    text = (quantised / INT8).read_text()
+    assert str(quantised.parent) not in text
+    assert str(Path.cwd()) not in text
+    assert "nncf" not in text
+    float32 = (quantised / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert (quantised / WEIGHTS).stat().st_size < float32 / 2
+
+
+def test_quantising_again_gives_the_same_files(quantised: Path, images: np.ndarray) -> None:
+    from training.quantise import quantise, write_int8
+
+    before = [(quantised / name).read_bytes() for name in (INT8, WEIGHTS)]
+    network = quantise(quantised, images[:20])
+    shutil.rmtree(quantised / "openvino")
+    write_int8(network, quantised)
+    assert [(quantised / name).read_bytes() for name in (INT8, WEIGHTS)] == before
+
+
+RUN = """
+import sys, numpy, openvino
+core = openvino.Core()
+network = core.read_model(sys.argv[1])
+network.reshape([1, 64, 64, 1])
+run = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+images = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], numpy.stack([run(image[None])["probabilities"] for image in images]))
+"""
+
+
+def test_processors_without_vnni_answer_as_those_with_it(
+    quantised: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", images[:40])
+    answers = []
+    # oneDNN can be held to older instructions; on a processor that has no others all are the same.
+    for instructions in ("ALL", "AVX512_CORE", "AVX2"):
+        found = tmp_path / f"{instructions}.npy"
+        paths = [str(path) for path in (quantised / INT8, tmp_path / "images.npy", found)]
+        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
+        subprocess.run([sys.executable, "-c", RUN, *paths], env=environment, check=True)
+        answers.append(np.load(found))
+    assert max(np.abs(answer - answers[0]).max() for answer in answers) <= 0.01
+
+
+def test_bundle_says_what_int8_costs_and_holds_it_where_that_is_little(smoke: SmokeRun) -> None:
+    bundle = open_bundle(smoke.bundle)
+    said = bundle.description["int8"]
+    assert said["kept"] == (said["macro_auroc_change"] >= -INT8_MAX_AUROC_FALL)
+    assert said["kept"] == (bundle.int8 is not None) == (bundle.preferred_precision == "int8")
+    assert said["calibration_images"] == len(smoke.data.split.validation)
+    assert set(said["measured"]) == {"validation", "test"}
+    assert set(said["versions"]) == {"nncf", "openvino"}
+    assert (bundle.golden().int8_probabilities is not None) == said["kept"]
+
+
+@pytest.mark.parametrize("fall", [0.0019, 0.0021])
+def test_network_is_kept_only_where_auroc_falls_by_no_more_than_the_limit(
+    smoke: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fall: float
+) -> None:
+    from training import quantise
+
+    bundle = tmp_path / "1"
+    shutil.copytree(smoke.bundle, bundle, ignore=shutil.ignore_patterns("openvino"))
+    measured = iter([0.7, 0.7 - fall] * 2)
+    monkeypatch.setattr(quantise, "macro_auroc", lambda *_: next(measured))
+    parts = {"validation": smoke.data.split.validation, "test": smoke.data.split.test}
+    said = quantise.add_int8(bundle, parts, smoke.cache, [0.5] * 14, seed=1)
+    assert said["macro_auroc_change"] == pytest.approx(-fall)
+    assert said["kept"] == (bundle / INT8).exists() == (fall < INT8_MAX_AUROC_FALL)
+
+
+def test_golden_examples_hold_what_each_network_answered(quantised: Path) -> None:
+    from training.export import write_golden
+
+    shutil.rmtree(quantised / "assets.extra")
+    write_golden(quantised, 64)
+    with np.load(quantised / GOLDEN) as arrays:
+        difference = np.abs(arrays["int8_probabilities"] - arrays["probabilities"])
+    assert 0 < difference.max() < 0.1
+
+
+def test_export_without_data_is_in_float32_only(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.export import export_bundle
+
+    bundle = open_bundle(export_bundle(smoke.run, tmp_path / "model"))
+    assert bundle.int8 is None
+    assert bundle.preferred_precision == "float32"
+    assert "float32 only" in (bundle.path / "assets.extra" / "card.md").read_text()
+
+
+def test_export_with_other_data_than_the_run_is_refused(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.export import export_bundle
+
+    split = dataclasses.replace(smoke.data.split, test=smoke.data.split.test[1:])
+    other = dataclasses.replace(smoke.data, split=split)
+    with pytest.raises(DataError, match="split otherwise"):
+        export_bundle(smoke.run, tmp_path / "model", other, smoke.cache)
+    assert not (tmp_path / "model").exists()
+
+
+def test_card_holds_every_figure_that_a_reader_needs(smoke: SmokeRun) -> None:
+    card = (smoke.bundle / "assets.extra" / "card.md").read_text()
+    said = open_bundle(smoke.bundle).description
+    report = json.loads((smoke.run / "report.json").read_text())["test"]
+    assert said["intended_use"] in card
+    for finding in said["findings"]:
+        assert f"| {finding['name']} |" in card
+        assert f"{finding['threshold']:.3f}" in card
+    assert f"{report['macro_auroc']:.3f}" in card
+    assert f"{report['ece']:.3f} on test" in card
+    assert f"{said['calibration']['cross_validation']['ece']:.3f}; perfect" in card
+    assert "only 0 of one class" in card
+    assert f"{said['int8']['macro_auroc_change']:+.4f}" in card
+    assert len(card.split()) < 900

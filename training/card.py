@@ -1,0 +1,140 @@
+"""The model card: what a bundle is, on one page for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_HEAD = "| finding | AUROC | AUPRC | positives | threshold | sensitivity | specificity |"
+
+
+def write_card(description: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """Return the card as Markdown, from a bundle's description and the report of its run."""
+    sections = (
+        f"# {description['name']}, version {description['version']}\n",
+        _introduce(description),
+        _describe_data(description),
+        _describe_figures(description, report["test"]),
+        _describe_calibration(description, report["test"]),
+        _describe_subgroups(report["test"]),
+        _describe_int8(description.get("int8")),
+        _describe_limits(description),
+    )
+    return "\n".join(section for section in sections if section)
+
+
+def _introduce(description: Mapping[str, Any]) -> str:
+    size, recipe = description["input_size"], description["recipe"]
+    return (
+        f"**{description['intended_use']}**\n\n"
+        f"Gives the probabilities of {len(description['findings'])} findings for one frontal chest "
+        f"radiograph, reduced to {size} x {size} grey pixels. Network `{recipe['backbone']}`, "
+        f"{'started from ' + recipe['pretrained'] if recipe['pretrained'] else 'from scratch'}, at "
+        f"most {recipe['epochs']} epochs, seed {description['seed']}; made on "
+        f"{description['date']} by code {description['code_commit'][:12]}. `bundle.json` beside "
+        "this page holds the whole recipe and every figure.\n"
+    )
+
+
+def _describe_data(description: Mapping[str, Any]) -> str:
+    data = description["training_data"]
+    return (
+        "## Data\n\n"
+        f"Trained on {data['images']:,} images of {data['patients']:,} patients of "
+        f"{data['dataset']}, labels {data['label_version']}; split: {data['split']}. Such labels "
+        "are commonly read out of reports by a program, so some are wrong, and so are some of the "
+        "figures below.\n"
+    )
+
+
+def _describe_figures(description: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
+    measured = {finding["name"]: finding for finding in tested["findings"]}
+    rows = "\n".join(
+        f"| {finding['name']} | {_measure(finding['auroc'], finding['auroc_ci'])} "
+        f"| {_measure(finding['auprc'], finding['auprc_ci'])} | {finding['positives']} "
+        f"| {finding['threshold']:.3f} | {_number(measured[finding['name']]['sensitivity'])} "
+        f"| {_number(measured[finding['name']]['specificity'])} |"
+        for finding in description["findings"]
+    )
+    rules = sorted({finding["threshold_rule"] for finding in description["findings"]})
+    macro = _measure(tested["macro_auroc"], tested["macro_auroc_ci"])
+    return (
+        "## Figures\n\n"
+        f"On {tested['images']} test images of {tested['patients']} patients whom training never "
+        f"saw, with 95 % intervals over patients. Mean AUROC {macro}.\n\n"
+        f"{_HEAD}\n|---|---|---|---|---|---|---|\n{rows}\n\n"
+        f"Thresholds were chosen on validation ({'; '.join(rules)}): cut-offs to begin with, not "
+        "operating points for a clinic.\n"
+    )
+
+
+def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
+    calibration = description["calibration"]
+    text = (
+        f"{calibration['method']}, fitted on {calibration['split']}. Expected calibration error, "
+        f"mean over the findings: {_number(calibration['ece_before'])} on these images before and "
+        f"{_number(calibration['ece_after'])} after it, {_number(tested['ece'])} on test. Where "
+        "findings are more frequent than in the data it was fitted on, probabilities are too low; "
+        "where they are rarer, too high."
+    )
+    crossed = calibration.get("cross_validation")
+    if crossed:
+        text += (
+            f" By cross-validation over {crossed['patients']} patients in {crossed['folds']} folds "
+            f"it is {_number(crossed['ece'])}; perfect calibration would show "
+            f"{_number(crossed['ece_if_perfect'])} on as many images, by chance alone."
+        )
+    exceptions = [f"{name}: {method}." for name, method in calibration["exceptions"].items()]
+    return "\n".join(["## Calibration\n", text, *exceptions, ""])
+
+
+def _describe_subgroups(tested: Mapping[str, Any]) -> str:
+    groups = tested.get("subgroups")
+    if not groups:
+        return ""
+    rows = "\n".join(
+        f"| {kind}: {group['group']} | {group['images']} "
+        f"| {_measure(group['macro_auroc'], group['macro_auroc_ci'])} |"
+        for kind, members in groups.items()
+        for group in members
+    )
+    return f"## Subgroups\n\n| group | images | mean AUROC |\n|---|---|---|\n{rows}\n"
+
+
+def _describe_int8(int8: Mapping[str, Any] | None) -> str:
+    if not int8:
+        return "## INT8\n\nNot quantised: this bundle answers in float32 only.\n"
+    judged = int8["measured"]["validation"]
+    change = (
+        "cannot be told"
+        if int8["macro_auroc_change"] is None
+        else (f"changes by {int8['macro_auroc_change']:+.4f}")
+    )
+    return (
+        f"## INT8\n\nQuantised after training with {int8['calibration_images']} validation images: "
+        f"mean AUROC on validation {change}, probabilities by "
+        f"{judged['mean_probability_difference']:.4f} on average and "
+        f"{judged['largest_probability_difference']:.3f} at most. "
+        f"{'Kept' if int8['kept'] else 'Left out'}: a fall of "
+        f"{int8['macro_auroc_fall_limit']} is allowed.\n"
+    )
+
+
+def _describe_limits(description: Mapping[str, Any]) -> str:
+    few = [f["name"] for f in description["findings"] if f["positives"] < 30]
+    named = f" Fewer than 30 positives to test on: {', '.join(few)}." if few else ""
+    return (
+        "## Limits\n\n"
+        "Frontal views of the chest only; other hospitals, devices and ages than those of the "
+        "data were not tested, nor any use beside a reader. A probability below its threshold "
+        "does not exclude a finding, and findings outside this list are not looked for. Activation "
+        f"maps show where evidence is strongest; they outline no lesion.{named}\n"
+    )
+
+
+def _measure(value: float | None, bounds: list[float] | None) -> str:
+    if value is None or bounds is None:
+        return "-"
+    return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
