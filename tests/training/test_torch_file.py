@@ -270,7 +270,7 @@ def test_damaged_file_is_read_or_refused_and_nothing_else(path: Path, write: Any
     whole = write(to_pickle(state_dict(arrays, VALUES)), arrays)
     rng = np.random.default_rng(4)
     refused = 0
-    for _ in range(600):
+    for _ in range(200):
         data = bytearray(whole)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] = rng.integers(256)
@@ -280,4 +280,4 @@ def test_damaged_file_is_read_or_refused_and_nothing_else(path: Path, write: Any
             read(path, bytes(data))
         except WeightsError:
             refused += 1
-    assert refused > 100
+    assert refused > 30
