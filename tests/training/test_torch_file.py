@@ -158,6 +158,7 @@ def test_any_other_name_is_refused(path: Path, write: Any, name: str) -> None:
         "no stop": (b"N", "damaged"),
         "length past the end": (b"X\xff\xff\xff\x7fa.", "damaged"),
         "eight-byte length": (b"\x8e" + b"\xff" * 7 + b"\x7f.", "damaged"),
+        "name that is no text": (b"]\x8c\x01a\x93.", "damaged"),
         "nested tuples as a key": (b"}()" + b"\x85q\x01h\x01\x86" * 60 + b"Nu.", "a key"),
     }.values(),
 )

@@ -14,6 +14,9 @@ _MAX_DEPTH: Final = 10
 """Modules within modules; a DenseNet has 5."""
 
 
+_MAX_AXES: Final = 8
+
+
 class Storage(NamedTuple):
     """A run of `length` numbers that lies under `key` outside the pickle."""
 
@@ -76,7 +79,8 @@ def _read_tensor(name: str, value: Any) -> Tensor:
         case _:
             raise WeightsError(f"{name} is not a tensor.")
     numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or not all(type(n) is int and n >= 0 for n in numbers):
+    sound = all(type(n) is int and 0 <= n <= storage.length for n in numbers)
+    if len(shape) != len(strides) or len(shape) > _MAX_AXES or not sound:
         raise WeightsError(f"{name} has no sound offset, shape and strides.")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     # No larger than its storage, or strides of zero would make much of little.
