@@ -7,9 +7,12 @@ collect_ignore_glob = []
 if find_spec("torch") is None:
     collect_ignore_glob += ["test_*.py"]
 else:
-    # Triton ends the process where a warning at its import becomes an error.
+    # Triton ends the process where TensorFlow is loaded before it, or where a warning at its import
+    # is an error.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import tf_keras  # noqa: F401
         import torchvision  # noqa: F401
         import torchxrayvision  # noqa: F401
+
+        # isort: split
+        import tf_keras  # noqa: F401
