@@ -7,16 +7,19 @@ UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-
 IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
-.PHONY: help run test chromium check format openapi train image image-test requests bench bench-page lock clean
+.PHONY: help run test test-importers chromium check format openapi train image image-test requests bench bench-page lock clean
 
 help:  ## what each target does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 run: .venv-run/ready  ## set up and serve the bundled model on http://127.0.0.1:8000 (PORT=9000)
 	XPRO_PORT=$(PORT) $(IN_SERVICE) -m service
 
 test: .venv/ready chromium  ## set up and run the tests
 	$(IN_DEV) -m pytest $(ARGS)
+
+test-importers: .venv-import/ready  ## test imported weights against the originals' libraries (some 3 GB)
+	.venv-import/bin/python -m pytest --confcutdir=tests/importers tests/importers $(ARGS)
 
 chromium:  ## install Debian's Chromium, which tests/page drives, where it is missing
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
@@ -57,18 +60,21 @@ bench-page: .venv/ready  ## time from a drop to the first bars, at a service tha
 
 lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt
-	for set in service tensorflow training; do \
+	for set in service tensorflow training importers; do \
 	  $(UV_COMPILE) -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt || exit 1; \
 	done
 
 clean:  ## remove what make has set up
-	rm -rf .venv .venv-run .tools
+	rm -rf .venv .venv-run .venv-import .tools
 
 .venv-run/ready: requirements/service.txt
 	$(call install,.venv-run,--require-hashes -r $<)
 
 .venv/ready: requirements/dev.txt
 	$(call install,.venv,--require-hashes -r $<)
+
+.venv-import/ready: requirements/importers.txt
+	$(call install,.venv-import,--require-hashes -r $<)
 
 .tools/ready:
 	$(call install,.tools,uv)

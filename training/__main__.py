@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from contract.bundle import BundleError
-from training.commands import compare, evaluate, export, inspect, prepare, train
+from training.commands import compare, evaluate, export, import_, inspect, prepare, train
 from training.errors import TrainingError
 
-_COMMANDS = (inspect, prepare, train, evaluate, compare, export)
+_COMMANDS = (inspect, prepare, train, evaluate, compare, export, import_)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute
@@ -41,7 +41,7 @@ def _build_parser() -> ArgumentParser:
     )
     subparsers = parser.add_subparsers(required=True, metavar="command")
     for command in _COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+        name = command.__name__.rpartition(".")[2].removesuffix("_")
         subparser = subparsers.add_parser(name, help=command.HELP, description=command.__doc__)
         command.add(subparser)
         subparser.set_defaults(run_command=command.run)

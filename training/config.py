@@ -9,6 +9,7 @@ from training.errors import ConfigError
 
 Backbone = Literal["small", "densenet121"]
 Precision = Literal["float32", "mixed_bfloat16"]
+PixelScaling = Literal["imagenet", "torchxrayvision"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,18 @@ class TrainConfig:
     `pretrained` is either empty (from scratch) or "imagenet", for `densenet121` only. `widths` and
     `blocks` shape `small` only: channels and residual blocks per stage, each stage halving the
     side. `patience` is after how many epochs without a better validation AUROC training ends early;
-    `test_share` counts only where the data come without official lists.
+    `test_share` counts only where the data come without official lists; `pixel_scaling` is for
+    `densenet121`: to what its weights expect, three channels or one between -1024 and 1024.
     """
 
     input_size: int
     backbone: Backbone
-    epochs: int
+    epochs: int = 40
     patience: int = 40
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     pretrained: Literal["", "imagenet"] = ""
+    pixel_scaling: PixelScaling = "imagenet"
     dropout: float = 0.2
     batch_size: int = 32
     learning_rate: float = 1e-3

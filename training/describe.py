@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from contract.bundle import FORMAT_VERSION
 from training.calibrate import Scaling
+from training.importers.origin import describe_imported
 
 _MEASURES: Final = ("auroc", "auroc_ci", "auprc", "auprc_ci", "positives")
 
@@ -20,7 +21,7 @@ def describe(
     """Return the content of bundle.json but for the hashes, which sealing adds."""
     config, data = record["config"], record["data"]
     learnt = data["sets"]["train"]
-    return {
+    described = {
         "format_version": FORMAT_VERSION,
         "name": name,
         "version": version,
@@ -46,6 +47,8 @@ def describe(
             f"decision about a patient. Trained on {learnt['images']} images only."
         ),
     }
+    origin = record.get("weights")
+    return described | describe_imported(origin, data) if origin else described
 
 
 def _describe_findings(

@@ -14,7 +14,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
-from training.config import Precision, TrainConfig
+from training.config import PixelScaling, Precision, TrainConfig
 from training.errors import ConfigError
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -109,12 +109,7 @@ def _convolve(
 
 
 def _densenet121(image: Any, config: TrainConfig) -> Any:
-    colour = layers.Concatenate(name="grey_to_rgb", dtype="float32")(
-        [ops.cast(image, "float32")] * 3
-    )
-    scale = [1.0 / (255.0 * std) for std in IMAGENET_STD]
-    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    normalised = layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")(colour)
+    normalised = _scale_pixels(image, config.pixel_scaling)
     try:
         backbone = keras.applications.DenseNet121(
             include_top=False, weights=config.pretrained or None, input_tensor=normalised
@@ -127,3 +122,14 @@ def _densenet121(image: Any, config: TrainConfig) -> Any:
             "train from scratch with --set pretrained="
         ) from error
     return backbone.output
+
+
+def _scale_pixels(image: Any, scaling: PixelScaling) -> Any:
+    grey = ops.cast(image, "float32")
+    if scaling == "torchxrayvision":
+        # -1024 to 1024 in one channel (Cohen et al., TorchXRayVision, MIDL 2022).
+        return layers.Rescaling(2048.0 / 255.0, -1024.0, name="scale", dtype="float32")(grey)
+    colour = layers.Concatenate(name="grey_to_rgb", dtype="float32")([grey] * 3)
+    scale = [1.0 / (255.0 * std) for std in IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")(colour)

@@ -1,0 +1,56 @@
+"""`import`: published weights of others to a bundle."""
+
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from training.commands import options
+from training.config import read_config
+from training.errors import ConfigError
+from training.quiet import start_keras
+
+HELP = "make a bundle of published weights"
+_KINDS: Final = ("chexnet-keras", "arnoweng", "zoogzog", "torchxrayvision")
+_SETTABLE: Final = ("validation_share", "test_share", "bootstrap_resamples", "seed")
+
+
+def add(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("file", type=Path, help="the file of weights")
+    parser.add_argument("--kind", choices=_KINDS, required=True, help="see docs/importing.md")
+    options.add_data(parser)
+    options.add_out(parser)
+    parser.add_argument("--run", type=Path, help="new folder of the run (default: below runs/)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help=f"change how it is judged: {', '.join(_SETTABLE)}",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    """Calibrate published weights on validation, evaluate them on test, export a bundle."""
+    for change in arguments.set:
+        if change.partition("=")[0] not in _SETTABLE:
+            raise ConfigError(f"{change!r}: an import can set {', '.join(_SETTABLE)}.")
+    # Before Keras starts and before any image is read: a file may well be refused.
+    from training.importers.origin import describe_origin
+    from training.importers.published import KINDS, read_published
+
+    kind = KINDS[arguments.kind]
+    weights = read_published(arguments.file, kind)
+    origin = describe_origin(arguments.file, arguments.kind, kind)
+    start_keras()
+    from training.importers.adopt import adopt, import_config
+
+    config = import_config(read_config("densenet121", arguments.set), kind)
+    folder = arguments.run or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.kind}"
+    with options.open_data(arguments, config) as data:
+        cache = options.open_images(arguments, config, data)
+        bundle = adopt(weights, origin, config, data, cache, folder, arguments.out)
+    print(f"These weights were trained on {kind.trained_on}.")
+    print("Where your test images are among those, the figures above flatter.")
+    print(f"exported {bundle}")
