@@ -11,13 +11,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibrate import apply_scaling, calibrate, scalings_to_dicts
+from training.calibrate import apply_scaling, calibrate_after_loss, scalings_to_dicts
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.dataset import RadiographBatches
 from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
+from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.record import CALIBRATION, write_json, write_record
@@ -54,13 +55,16 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         for name, rows in parts.items()
     }
     labels = np.array([row.labels for row in data.split.validation])
-    scalings = calibrate(logits["validation"], labels)
+    learnt = np.array([row.labels for row in data.split.train])
+    slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
+    honest = logits["validation"] * slopes + shifts
+    scalings = calibrate_after_loss(logits["validation"], labels, slopes, shifts)
     probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
     summary = {
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
         "split": "validation",
-        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
+        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})

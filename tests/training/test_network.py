@@ -12,6 +12,7 @@ from training.quiet import start_keras
 CONFIGS = {
     "small": read_config("smoke"),
     "densenet121": read_config("densenet121", ["input_size=64", "pretrained="]),
+    "convnext_tiny": read_config("convnext", ["input_size=64", "pretrained="]),
 }
 
 
