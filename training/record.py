@@ -71,7 +71,14 @@ def read_commit() -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON; NaN is refused, what is undefined must be null."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    replace_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a kill leaves either the old one or the new one, whole."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def read_json(path: Path) -> Any:
