@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from training.calibrate import apply_scaling, calibrate_after_loss, scalings_to_
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.dataset import RadiographBatches
+from training.devices import describe_hardware
+from training.errors import RunError
 from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
@@ -25,25 +28,47 @@ from training.record import CALIBRATION, write_json, write_record
 from training.table import Row
 
 
-def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
+def train(
+    config: TrainConfig,
+    data: DataFolder,
+    cache: Cache,
+    run: Path,
+    model: Path,
+    command: Sequence[str] = (),
+) -> None:
     """Fit, calibrate on validation, evaluate once on test and export to the next `model/<n>`.
 
-    Everything but the bundle goes into the new folder `run`. Raises FileExistsError where it is
-    there already.
+    Everything but the bundle goes into the new folder `run`, `command` too. Raises RunError where
+    the folder is there already.
     """
+    if run.exists():
+        raise RunError(
+            f"{run} is there already: continue it with `python -m training resume {run}`, or "
+            "choose another folder with --run."
+        )
     run.mkdir(parents=True)
-    write_record(run, config, data, keras.backend.backend())
+    write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
+    finish(config, data, cache, run, model)
+
+
+def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
+    """Do what a run begun by `train` still lacks."""
     fit(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle
 
         print(f"exported {export_bundle(run, model)}")
-    else:
+    elif find_spec("tensorflow"):
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
+    else:
+        print(
+            f"TensorFlow is not installed here. Where it is, `python -m training export {run} "
+            f"--out {model}` makes the bundle."
+        )
 
 
 def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:

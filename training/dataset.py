@@ -13,11 +13,12 @@ from training.table import Row
 
 
 class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of image uint8[B,S,S,1] and labels float32[B,14]; the last one may be smaller.
+    """Batches of image uint8[B,S,S,1] and labels float32[B,14], of nearly equal sizes.
 
-    `shuffled` draws a new order every epoch, `augmented` changes every image at random; both
-    depend on `seed`, epoch and position alone. Otherwise rows keep their order. `labels`
-    float32[N,14] are those of all rows in their order.
+    They differ by one at most, so that none is too small for batch statistics or several devices.
+    `shuffled` draws a new order every epoch, `augmented` changes every image at random; both depend
+    on `seed`, epoch and position alone; `first_epoch` is how many epochs went before. Otherwise
+    rows keep their order. `labels` float32[N,14] are those of all rows in their order.
     """
 
     def __init__(
@@ -29,22 +30,24 @@ class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffled: bool = False,
         augmented: bool = False,
         seed: int = 0,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self._pixels = cache.pixels
         self._places = np.array([cache.index[row.image] for row in rows])
         self.labels = np.array([row.labels for row in rows], np.float32)
-        self._batch_size = batch_size
+        self._ends = np.linspace(
+            0, len(rows), math.ceil(len(rows) / batch_size) + 1, dtype=np.int64
+        )
         self._shuffled, self._augmented, self._seed = shuffled, augmented, seed
-        self._epoch = -1
+        self._epoch = first_epoch - 1
         self.on_epoch_begin()
 
     def __len__(self) -> int:
-        return math.ceil(len(self._places) / self._batch_size)
+        return len(self._ends) - 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        start = batch * self._batch_size
-        chosen = self._order[start : start + self._batch_size]
+        chosen = self._order[self._ends[batch] : self._ends[batch + 1]]
         images = self._pixels[self._places[chosen]]
         if self._augmented:
             rng = np.random.default_rng((self._seed, self._epoch, batch))

@@ -4,7 +4,8 @@ TrainingError
 ├── DataError           a label table, list or image folder that cannot be used
 │   └── LeakageError      one patient or image on two sides of a split
 ├── CacheError          prepared images that do not fit this code or this data
-└── ConfigError         an unknown profile, field or value
+├── ConfigError         an unknown profile, field or value
+└── RunError            a run folder that cannot be begun or continued
 """
 
 
@@ -26,3 +27,7 @@ class CacheError(TrainingError):
 
 class ConfigError(TrainingError):
     """An unknown profile or field, or a value of the wrong type."""
+
+
+class RunError(TrainingError):
+    """A run folder that is there already, is finished, or does not fit this code or data."""

@@ -83,8 +83,11 @@ def test_run_folder_says_all_that_repeats_the_run(smoke: SmokeRun) -> None:
     assert record["config"]["seed"] == smoke.config.seed
     assert record["data"]["split_sha256"] == smoke.data.split.sha256()
     assert {"python", "keras", "tensorflow", "numpy"} <= record["versions"].keys()
+    assert record["backend"] == "tensorflow"
+    assert record["hardware"]["cores"] >= 1
+    assert record["code_commit"]
     history = (smoke.run / "history.csv").read_text().splitlines()
-    assert history[0] == "epoch,loss,val_auroc"
+    assert history[0] == "epoch,loss,val_loss,val_auroc"
     assert len(history) == 1 + smoke.config.epochs
 
 

@@ -1,5 +1,6 @@
 """`train`: the whole chain from data folder to bundle."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,4 +30,4 @@ def run(arguments: Namespace) -> None:
         start_keras()
         from training.chain import train
 
-        train(config, data, cache, folder, arguments.out)
+        train(config, data, cache, folder, arguments.out, sys.argv[1:])
