@@ -17,7 +17,6 @@ from training.config import TrainConfig
 from training.data import DataFolder
 from training.dataset import RadiographBatches
 from training.devices import describe_hardware
-from training.errors import RunError
 from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
@@ -38,14 +37,9 @@ def train(
 ) -> None:
     """Fit, calibrate on validation, evaluate once on test and export to the next `model/<n>`.
 
-    Everything but the bundle goes into the new folder `run`, `command` too. Raises RunError where
+    Everything but the bundle goes into the new folder `run`, `command` too. Raises FileExistsError where
     the folder is there already.
     """
-    if run.exists():
-        raise RunError(
-            f"{run} is there already: continue it with `python -m training resume {run}`, or "
-            "choose another folder with --run."
-        )
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
     finish(config, data, cache, run, model)

@@ -54,10 +54,11 @@ def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
         shuffled=True,
         augmented=config.augment,
         seed=config.seed,
-        first_epoch=len(history),
+        devices=devices,
     )
     validation = RadiographBatches(split.validation, cache, config.batch_size)
     callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
         _Judge(config, network, loss, validation, run, history),
         ProgressBar(len(history), config.epochs, steps),
     ]

@@ -17,7 +17,7 @@ def command(folder: Path, run: str, *changes: str) -> list[str]:
     for change in (f"epochs={EPOCHS}", "dropout=0.2", "bootstrap_resamples=5", *changes):
         options += ["--set", change]
     paths = ["--data", str(folder / "drawn"), "--cache", str(folder / "cache")]
-    return ["train", *paths, "--run", str(folder / run), *options]
+    return ["train", *paths, "--run", str(folder / run / "run"), *options]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -39,7 +39,7 @@ def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "drawn").symlink_to(drawn_folder)
     code, errors = finish(*command(folder, "whole"))
     assert code == 0, errors
-    process, history = start(*command(folder, "killed")), folder / "killed" / "history.csv"
+    process, history = start(*command(folder, "killed")), folder / "killed" / "run" / "history.csv"
     deadline = time.monotonic() + TIMEOUT_S
     while not history.exists() or len(history.read_text().splitlines()) < 3:
         assert process.poll() is None, process.stderr.read()
@@ -48,7 +48,7 @@ def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
-    code, errors = finish("resume", str(folder / "killed"))
+    code, errors = finish("resume", str(folder / "killed" / "run"))
     assert code == 0, errors
     return folder
 
@@ -59,7 +59,10 @@ def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
     folder: Path, name: str
 ) -> None:
-    assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    def read(run: Path) -> bytes:
+        return (run / "run" / name).read_bytes()
+
+    assert read(folder / "killed") == read(folder / "whole")
 
 
 def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:
@@ -67,7 +70,7 @@ def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:
 
 
 def test_curves_of_a_resumed_run_cover_every_epoch(folder: Path) -> None:
-    curves = EventAccumulator(str(folder / "killed" / "tensorboard")).Reload()
+    curves = EventAccumulator(str(folder / "killed" / "run" / "tensorboard")).Reload()
     names = {"loss", "val_loss", "val_auroc"}
     tags = {tag for kind in ("scalars", "tensors") for tag in curves.Tags()[kind]}
     assert names <= tags
@@ -78,7 +81,7 @@ def test_curves_of_a_resumed_run_cover_every_epoch(folder: Path) -> None:
 
 
 def test_finished_run_is_not_resumed(folder: Path) -> None:
-    code, errors = finish("resume", str(folder / "killed"))
+    code, errors = finish("resume", str(folder / "killed" / "run"))
     assert code == 1
     assert "is finished" in errors
 
@@ -92,7 +95,7 @@ def test_run_folder_is_not_used_twice(folder: Path) -> None:
 def test_run_is_not_resumed_on_other_data(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "killed"
     other.mkdir()
-    record = (folder / "killed" / "run.json").read_text()
+    record = (folder / "killed" / "run" / "run.json").read_text()
     at = record.index('"split_sha256": "') + len('"split_sha256": "')
     (other / "run.json").write_text(record[:at] + "x" + record[at + 1 :])
     code, errors = finish("resume", str(other))
