@@ -37,8 +37,8 @@ def train(
 ) -> None:
     """Fit, calibrate on validation, evaluate once on test and export to the next `model/<n>`.
 
-    Everything but the bundle goes into the new folder `run`, `command` too. Raises FileExistsError where
-    the folder is there already.
+    Everything but the bundle goes into the new folder `run`, `command` (what followed `python -m
+    training`) too. Raises FileExistsError where the folder is there already.
     """
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)

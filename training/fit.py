@@ -135,13 +135,13 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self._history.append({"epoch": epoch + 1, "loss": float(logs["loss"]), **self._measure()})
         best = best_epoch(self._history) == epoch
         if best:
-            # Before the state: a kill in between repeats the epoch and writes the same again.
             new = self._run / f"new.{WEIGHTS}"
             self._network.save_weights(new)
             new.replace(self._run / WEIGHTS)
         _assign(weights, trained)
-        save_state(self._run, self.model, self._history)
+        # The state comes last: a kill before it repeats the epoch, and writes the same again.
         self._journal.add(self._history, best=best)
+        save_state(self._run, self.model, self._history)
         self.model.stop_training = is_over(self._history, self._config)
 
     def _measure(self) -> dict[str, float]:

@@ -25,7 +25,8 @@ def run(arguments: Namespace) -> None:
         raise RunError(f"{folder} is no run: it holds no {RECORD}.")
     if (folder / REPORT).exists():
         raise RunError(
-            f"{folder} is finished; `python -m training export {folder}` makes a bundle."
+            f"{folder} is finished; `python -m training export {folder} --out models/NAME` "
+            "makes a bundle."
         )
     record = read_json(folder / RECORD)
     # Both must be as they were, and only the environment chooses the backend.
