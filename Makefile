@@ -41,7 +41,7 @@ openapi: .venv/ready  ## write openapi/openapi.json anew
 	$(IN_DEV) -m service.openapi
 
 train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle
-	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/xpro-demo
+	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/xpro-demo $(ARGS)
 
 image:  ## build the Docker image of the service
 	docker compose build

@@ -4,10 +4,19 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from contract.bundle import BundleError
-from training.commands import compare, evaluate, export, import_, inspect, prepare, train
+from training.commands import (
+    compare,
+    evaluate,
+    export,
+    import_,
+    inspect,
+    prepare,
+    resume,
+    train,
+)
 from training.errors import TrainingError
 
-_COMMANDS = (inspect, prepare, train, evaluate, compare, export, import_)
+_COMMANDS = (inspect, prepare, train, resume, evaluate, compare, export, import_)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute

@@ -1,7 +1,7 @@
 """Validation logits -> Platt scaling and an operating point per finding."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -88,6 +88,18 @@ def cross_validate_calibration(
             for f, name in enumerate(FINDINGS)
         },
     }
+def calibrate_after_loss(
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.generic],
+    slopes: Floats,
+    shifts: Floats,
+) -> list[Scaling]:
+    """Calibrate slope * logit + shift, [F] each; the scalings returned are for the logits."""
+    scalings = calibrate(logits * slopes + shifts, labels)
+    return [
+        replace(one, slope=one.slope * slope, intercept=one.slope * shift + one.intercept)
+        for one, slope, shift in zip(scalings, slopes.tolist(), shifts.tolist(), strict=True)
+    ]
 
 
 def scalings_to_dicts(scalings: Sequence[Scaling]) -> list[dict[str, Any]]:

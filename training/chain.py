@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,61 @@ from numpy.typing import NDArray
 from training.calibrate import (
     FOLDS,
     apply_scaling,
-    calibrate,
+    calibrate_after_loss,
     cross_validate_calibration,
     scalings_to_dicts,
 )
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.dataset import RadiographBatches
+from training.devices import describe_hardware
 from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
+from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.record import CALIBRATION, write_json, write_record
 from training.table import Row
 
 
-def train(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
+def train(
+    config: TrainConfig,
+    data: DataFolder,
+    cache: Cache,
+    run: Path,
+    model: Path,
+    command: Sequence[str] = (),
+) -> None:
     """Fit, calibrate on validation, evaluate once on test and export to the next `model/<n>`.
 
-    Everything but the bundle goes into the new folder `run`. Raises FileExistsError where it is
-    there already.
+    Everything but the bundle goes into the new folder `run`, `command` (what followed `python -m
+    training`) too. Raises FileExistsError where the folder is there already.
     """
     run.mkdir(parents=True)
-    write_record(run, config, data, keras.backend.backend())
+    write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
+    finish(config, data, cache, run, model)
+
+
+def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
+    """Do what a run begun by `train` still lacks."""
     fit(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle
 
         print(f"exported {export_bundle(run, model, data, cache)}")
-    else:
+    elif find_spec("tensorflow"):
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
         command += ["--data", str(data.folder), "--cache", str(cache.folder), "--allow-missing"]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
+    else:
+        print(
+            f"TensorFlow is not installed here. Where it is, `python -m training export {run} "
+            f"--out {model}` makes the bundle."
+        )
 
 
 def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
@@ -62,17 +82,18 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     }
     labels = np.array([row.labels for row in data.split.validation])
     patients = np.array([row.patient for row in data.split.validation])
-    scalings = calibrate(logits["validation"], labels)
+    learnt = np.array([row.labels for row in data.split.train])
+    slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
+    honest = logits["validation"] * slopes + shifts
+    scalings = calibrate_after_loss(logits["validation"], labels, slopes, shifts)
     probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
     summary = {
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
         "split": "validation",
-        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-logits["validation"]))),
+        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
-        "cross_validation": cross_validate_calibration(
-            logits["validation"], labels, patients, config.seed
-        )
+        "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
         if len(set(patients)) >= FOLDS
         else None,
     }

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, get_args, get_type_hints
 
 from training.errors import ConfigError
+from training.losses import Loss
 
-Backbone = Literal["small", "densenet121"]
+Backbone = Literal["small", "densenet121", "convnext_tiny"]
 Precision = Literal["float32", "mixed_bfloat16"]
 PixelScaling = Literal["imagenet", "torchxrayvision"]
 
@@ -16,11 +17,13 @@ PixelScaling = Literal["imagenet", "torchxrayvision"]
 class TrainConfig:
     """One training run. Lengths of training in epochs, shares between 0 and 1, sizes in pixels.
 
-    `pretrained` is either empty (from scratch) or "imagenet", for `densenet121` only. `widths` and
-    `blocks` shape `small` only: channels and residual blocks per stage, each stage halving the
-    side. `patience` is after how many epochs without a better validation AUROC training ends early;
-    `test_share` counts only where the data come without official lists; `pixel_scaling` is for
-    `densenet121`: to what its weights expect, three channels or one between -1024 and 1024.
+    `pretrained` is empty (from scratch), "imagenet" (Keras downloads the weights) or the path of a
+    Keras weights file of the backbone without its top; not for `small`. `widths` and `blocks` shape
+    `small` only: channels and residual blocks per stage, each stage halving the side. `patience` is
+    after how many epochs without a better validation AUROC training ends early; `clip_norm` is the
+    largest length of all gradients together, 0 for no limit; `test_share` counts only where the
+    data come without official lists; `pixel_scaling` is for `densenet121`: to what its weights
+    expect, three channels or one between -1024 and 1024.
     """
 
     input_size: int
@@ -29,14 +32,16 @@ class TrainConfig:
     patience: int = 40
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
-    pretrained: Literal["", "imagenet"] = ""
+    pretrained: str = ""
     pixel_scaling: PixelScaling = "imagenet"
     dropout: float = 0.2
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 1e-2
+    clip_norm: float = 1.0
     ema_momentum: float = 0.99
+    loss: Loss = "cross_entropy"
     label_smoothing: float = 0.0
     precision: Precision = "float32"
     augment: bool = True
@@ -53,6 +58,10 @@ class TrainConfig:
             raise ConfigError("widths and blocks must have one entry per stage each.")
         if not (0 < self.validation_share < 1 and 0 < self.test_share < 1):
             raise ConfigError("validation_share and test_share must lie between 0 and 1.")
+        if self.pretrained not in ("", "imagenet") and not self.pretrained.endswith(".h5"):
+            raise ConfigError('pretrained is empty, "imagenet" or a Keras weights file, *.h5.')
+        if self.pretrained and self.backbone == "small":
+            raise ConfigError("There are no pretrained weights for small; say pretrained=")
 
 
 PROFILES: Final[dict[str, TrainConfig]] = {
@@ -88,6 +97,18 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         pretrained="imagenet",
         learning_rate=3e-4,
         warmup_epochs=1.0,
+        ema_momentum=0.999,
+        validation_share=0.1,
+    ),
+    # Liu et al., CVPR 2022: a transformer's shape built of convolutions; larger steps harm it.
+    "convnext": TrainConfig(
+        input_size=224,
+        backbone="convnext_tiny",
+        epochs=15,
+        pretrained="imagenet",
+        learning_rate=1e-4,
+        warmup_epochs=1.0,
+        weight_decay=5e-2,
         ema_momentum=0.999,
         validation_share=0.1,
     ),
@@ -138,7 +159,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
 def _parse_value(kind: Any, text: str) -> Any:
     if kind is bool:
         return _choose(text, ("true", "false")) == "true"
-    if kind in (int, float):
+    if kind in (int, float, str):
         return kind(text)
     if kind == tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))

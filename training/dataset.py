@@ -13,10 +13,11 @@ from training.table import Row
 
 
 class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of image uint8[B,S,S,1] and labels float32[B,14]; the last one may be smaller.
+    """Batches of image uint8[B,S,S,1] and labels float32[B,14], of nearly equal sizes.
 
-    `shuffled` draws a new order every epoch, `augmented` changes every image at random; both
-    depend on `seed`, epoch and position alone. Otherwise rows keep their order. `labels`
+    So none is too small for batch statistics. All but the last divide evenly among `devices`.
+    `shuffled` draws a new order every epoch, `augmented` changes every image at random; both depend
+    on `seed`, the epoch last begun and position alone. Otherwise rows keep their order. `labels`
     float32[N,14] are those of all rows in their order.
     """
 
@@ -29,31 +30,32 @@ class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffled: bool = False,
         augmented: bool = False,
         seed: int = 0,
+        devices: int = 1,
     ) -> None:
         super().__init__()
         self._pixels = cache.pixels
         self._places = np.array([cache.index[row.image] for row in rows])
         self.labels = np.array([row.labels for row in rows], np.float32)
-        self._batch_size = batch_size
+        count = math.ceil(len(rows) / batch_size)
+        self._ends = np.linspace(0, len(rows) // devices, count + 1, dtype=np.int64) * devices
+        self._ends[-1] = len(rows)
         self._shuffled, self._augmented, self._seed = shuffled, augmented, seed
-        self._epoch = -1
-        self.on_epoch_begin()
+        self.begin_epoch(0)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._places) / self._batch_size)
+        return len(self._ends) - 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        start = batch * self._batch_size
-        chosen = self._order[start : start + self._batch_size]
+        chosen = self._order[self._ends[batch] : self._ends[batch + 1]]
         images = self._pixels[self._places[chosen]]
         if self._augmented:
             rng = np.random.default_rng((self._seed, self._epoch, batch))
             images = np.stack([augment(image, rng) for image in images])
         return images, self.labels[chosen]
 
-    def on_epoch_begin(self) -> None:
-        """Draw the order of the next epoch."""
-        self._epoch += 1
-        rng = np.random.default_rng((self._seed, self._epoch))
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw the order of an epoch; Keras' own hook does not say which one it is."""
+        self._epoch = epoch
+        rng = np.random.default_rng((self._seed, epoch))
         count = len(self._places)
         self._order = rng.permutation(count) if self._shuffled else np.arange(count)

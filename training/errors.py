@@ -5,7 +5,8 @@ TrainingError
 │   └── LeakageError      one patient or image on two sides of a split
 ├── CacheError          prepared images that do not fit this code or this data
 ├── ConfigError         an unknown profile, field or value
-└── WeightsError        a file of published weights that is not what its kind says
+├── WeightsError        a file of published weights that is not what its kind says
+└── RunError            a run folder that cannot be begun or continued
 """
 
 
@@ -31,3 +32,7 @@ class ConfigError(TrainingError):
 
 class WeightsError(TrainingError):
     """A file of published weights that is dangerous, damaged or not of its kind."""
+
+
+class RunError(TrainingError):
+    """A run folder that is there already, is finished, or does not fit this code or data."""

@@ -22,17 +22,24 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 _RARE_FINDING_LOGIT: Final = -2.9
 """log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
 
+_LARGE: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
+    "densenet121": (keras.applications.DenseNet121, {}),
+    # Its own preprocessing is the same scaling once more.
+    "convnext_tiny": (keras.applications.ConvNeXtTiny, {"include_preprocessing": False}),
+}
+
 
 def build_network(config: TrainConfig, precision: Precision = "float32") -> keras.Model:
     """Build the network with fresh weights.
 
     Input `image` uint8[N,S,S,1]; outputs `logits` float32[N,14], `activation_maps`
     float32[N,h,w,14] whose means over h and w are the logits, `embedding` float32[N,C]. Weights are
-    float32 under either precision. Raises ConfigError where pretrained weights cannot be fetched.
+    float32 under either precision. Raises ConfigError where pretrained weights cannot be fetched
+    or do not fit.
     """
     with _dtype_policy(precision):
         image = keras.Input((config.input_size, config.input_size, 1), name="image", dtype="uint8")
-        backbone = _small if config.backbone == "small" else _densenet121
+        backbone = _small if config.backbone == "small" else _large
         features = ops.cast(backbone(image, config), "float32")
     embedding = layers.GlobalAveragePooling2D(name="pool_features", dtype="float32")(features)
     kept = layers.SpatialDropout2D(config.dropout, name="dropout", dtype="float32")(features)
@@ -108,19 +115,20 @@ def _convolve(
     return layers.ReLU(name=f"{name}_relu")(x) if activated else x
 
 
-def _densenet121(image: Any, config: TrainConfig) -> Any:
+def _large(image: Any, config: TrainConfig) -> Any:
     normalised = _scale_pixels(image, config.pixel_scaling)
+    build, options = _LARGE[config.backbone]
     try:
-        backbone = keras.applications.DenseNet121(
-            include_top=False, weights=config.pretrained or None, input_tensor=normalised
+        backbone = build(
+            include_top=False,
+            weights=config.pretrained or None,
+            input_tensor=normalised,
+            **options,
         )
     except Exception as error:
         if not config.pretrained:
             raise
-        raise ConfigError(
-            f"The ImageNet weights could not be fetched ({error}). Connect to the network once, or "
-            "train from scratch with --set pretrained="
-        ) from error
+        raise ConfigError(_explain(config, error)) from error
     return backbone.output
 
 
@@ -133,3 +141,17 @@ def _scale_pixels(image: Any, scaling: PixelScaling) -> Any:
     scale = [1.0 / (255.0 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     return layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")(colour)
+
+
+def _explain(config: TrainConfig, error: Exception) -> str:
+    scratch = "or train from scratch with --set pretrained="
+    if config.pretrained != "imagenet":
+        return (
+            f"The file {config.pretrained} does not hold weights of {config.backbone} without its "
+            f"top ({error}). Give another with --set pretrained=FILE.h5, {scratch}"
+        )
+    return (
+        f"The ImageNet weights of {config.backbone} could not be fetched ({error}). Connect to the "
+        "network once, give a file that Keras published (its name ends in notop.h5) with "
+        f"--set pretrained=FILE.h5, {scratch}"
+    )

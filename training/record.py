@@ -1,10 +1,12 @@
 """What a run folder says about the run: enough to repeat it."""
 
+import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,28 +14,39 @@ from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 from training.config import TrainConfig, config_to_dict
 from training.data import DataFolder
+from training.errors import ConfigError
 
 RECORD: Final = "run.json"
 CALIBRATION: Final = "calibration.json"
 REPORT: Final = "report.json"
-_PACKAGES: Final = ("keras", "tensorflow", "numpy", "pillow", "pydicom")
+_PACKAGES: Final = ("keras", "tensorflow", "jax", "numpy", "pillow", "pydicom", "imagecodecs")
 
 
-def write_record(run: Path, config: TrainConfig, data: DataFolder, backend: str) -> None:
-    """Write RECORD into the run folder before training starts; `backend` is Keras' own name."""
+def write_record(
+    run: Path,
+    config: TrainConfig,
+    data: DataFolder,
+    backend: str,
+    hardware: Mapping[str, Any],
+    command: Sequence[str],
+) -> None:
+    """Write RECORD into the run folder before training starts.
+
+    `backend` is Keras' own name, `command` what followed `python -m training`.
+    """
     write_json(
         run / RECORD,
         {
+            "command": list(command),
             "config": config_to_dict(config),
             "data": describe_data(data),
             "contract_version": CONTRACT_VERSION,
             "code_commit": read_commit(),
             "date": datetime.now(UTC).date().isoformat(),
             "backend": backend,
-            "versions": {
-                "python": platform.python_version(),
-                **{package: version(package) for package in sorted({*_PACKAGES, backend})},
-            },
+            "hardware": dict(hardware),
+            "versions": {"python": platform.python_version(), **_read_versions()},
+            "pretrained_sha256": _hash_file(config.pretrained),
         },
     )
 
@@ -56,6 +69,20 @@ def describe_data(data: DataFolder) -> dict[str, Any]:
     }
 
 
+def _read_versions() -> dict[str, str]:
+    installed = {one.name.lower(): one.version for one in distributions() if one.name}
+    return {package: installed[package] for package in _PACKAGES if package in installed}
+
+
+def _hash_file(path: str) -> str | None:
+    if path in ("", "imagenet"):
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"pretrained: {path} cannot be read: {error.strerror}.") from None
+
+
 def read_commit() -> str:
     """Return the git commit of this code, `-dirty` with local changes, "unknown" without git."""
     here = Path(__file__).parent
@@ -71,7 +98,14 @@ def read_commit() -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON; NaN is refused, what is undefined must be null."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    replace_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a kill leaves either the old one or the new one, whole."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def read_json(path: Path) -> Any:

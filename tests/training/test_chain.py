@@ -83,8 +83,11 @@ def test_run_folder_says_all_that_repeats_the_run(smoke: SmokeRun) -> None:
     assert record["config"]["seed"] == smoke.config.seed
     assert record["data"]["split_sha256"] == smoke.data.split.sha256()
     assert {"python", "keras", "tensorflow", "numpy"} <= record["versions"].keys()
+    assert record["backend"] == "tensorflow"
+    assert record["hardware"]["cores"] >= 1
+    assert record["code_commit"]
     history = (smoke.run / "history.csv").read_text().splitlines()
-    assert history[0] == "epoch,loss,val_auroc"
+    assert history[0] == "epoch,loss,val_loss,val_auroc"
     assert len(history) == 1 + smoke.config.epochs
 
 
@@ -124,8 +127,19 @@ def test_training_batches_hold_every_row_in_an_order_that_epochs_change(smoke: S
     rows = smoke.data.split.train
     batches = RadiographBatches(rows, smoke.cache, batch_size=7, shuffled=True, seed=2)
     epochs = []
-    for _ in range(2):
+    for epoch in range(2):
+        batches.begin_epoch(epoch)
         epochs.append(np.concatenate([batches[n][0] for n in range(len(batches))]))
-        batches.on_epoch_begin()
     assert not np.array_equal(*epochs)
     assert sorted(e.tobytes() for e in epochs[0]) == sorted(e.tobytes() for e in epochs[1])
+
+
+def test_no_batch_is_too_small_for_its_devices(smoke: SmokeRun) -> None:
+    from training.dataset import RadiographBatches
+
+    for devices in (1, 2, 4):
+        batches = RadiographBatches(smoke.data.split.train[:33], smoke.cache, 16, devices=devices)
+        sizes = [len(batches[n][1]) for n in range(len(batches))]
+        assert sum(sizes) == 33
+        assert min(sizes) >= 8
+        assert all(size % devices == 0 for size in sizes[:-1])

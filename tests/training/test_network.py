@@ -1,17 +1,24 @@
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 
 from training.config import read_config
+from training.errors import ConfigError
 from training.phantom import draw_phantom
 from training.quiet import start_keras
+
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CONFIGS = {
     "small": read_config("smoke"),
     "densenet121": read_config("densenet121", ["input_size=64", "pretrained="]),
+    "convnext_tiny": read_config("convnext", ["input_size=64", "pretrained="]),
 }
 
 
@@ -43,3 +50,60 @@ def test_command_line_loads_no_tensorflow_before_it_is_needed() -> None:
         "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def build_from(file: Path, backbone: str = "densenet121") -> None:
+    start_keras()
+    from training.network import build_network
+
+    build_network(read_config(backbone, ["input_size=64", f"pretrained={file}"]))
+
+
+def test_pretrained_weights_are_those_of_the_file(tmp_path: Path) -> None:
+    start_keras()
+    import keras
+
+    from training.network import build_network
+
+    keras.utils.set_random_seed(7)
+    published = keras.applications.DenseNet121(include_top=False, weights=None)
+    published.save_weights(tmp_path / "notop.weights.h5")
+    network = build_network(
+        read_config("densenet121", ["input_size=64", f"pretrained={tmp_path / 'notop.weights.h5'}"])
+    )
+    expected, found = (
+        one.get_layer("conv5_block16_2_conv").get_weights()[0] for one in (published, network)
+    )
+    assert np.array_equal(expected, found)
+
+
+def test_file_that_is_missing_or_of_another_network_is_named(tmp_path: Path) -> None:
+    import keras
+
+    with pytest.raises(ConfigError, match=r"none\.h5 does not hold weights of densenet121"):
+        build_from(tmp_path / "none.h5")
+    small = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    small.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(ConfigError, match=r"other\.weights\.h5 does not hold weights of convnext"):
+        build_from(tmp_path / "other.weights.h5", "convnext")
+
+
+@pytest.mark.parametrize("name", ["densenet121", "convnext_tiny"])
+def test_exported_network_says_the_same_in_tensorflow_and_openvino(
+    name: str, tmp_path: Path
+) -> None:
+    start_keras()
+    import tensorflow as tf
+
+    from training.export import write_saved_model
+    from training.network import build_calibrated, build_network
+
+    calibrated = build_calibrated(build_network(CONFIGS[name]), np.ones(14), np.zeros(14))
+    write_saved_model(calibrated, tmp_path / "1")
+    images = np.stack([draw_phantom(seed)[::4, ::4, None] for seed in range(3)])
+    serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    core, hint = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    answer = core.compile_model(core.read_model(tmp_path / "1"), "CPU", hint)({"image": images})
+    by_openvino = {port.any_name: value for port, value in answer.items()}
+    for output, value in serve(image=tf.constant(images)).items():
+        np.testing.assert_allclose(by_openvino[output], value.numpy(), atol=1e-5)

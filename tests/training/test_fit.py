@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.checkpoint import History
+from training.config import read_config
+from training.quiet import start_keras
+
+ROOT = Path(__file__).parents[2]
+
+# Two logical CPUs stand for two GPUs. All images are the same, so that the statistics of batch
+# normalisation are the same on each device; labels differ, so that the gradients do.
+ONE_EPOCH = """
+import sys, json
+from pathlib import Path
+devices, run = int(sys.argv[1]), Path(sys.argv[2])
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+import numpy as np
+from training.config import read_config
+from training.fit import fit
+from training.phantom import draw_phantom
+from training.prepare import Cache
+from training.split import Split
+from training.table import Row
+
+changes = ["epochs=1", "batch_size=8", "augment=false", "dropout=0", "clip_norm=0"]
+config = read_config("smoke", changes)
+rng = np.random.default_rng(5)
+rows = [
+    Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(22)
+]
+image = draw_phantom(1)[::4, ::4, None]
+cache = Cache(np.stack([image] * len(rows)), {row.image: n for n, row in enumerate(rows)})
+run.mkdir()
+fit(config, Split(tuple(rows[:16]), tuple(rows[16:20]), tuple(rows[20:]), "test"), cache, run)
+(run / "devices.json").write_text(json.dumps(len(tf.config.list_logical_devices("CPU"))))
+"""
+
+
+def fit_on(devices: int, run: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_EPOCH, str(devices), str(run)],
+        check=False, cwd=ROOT, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "devices.json").read_text()) == devices
+    with np.load(run / "state.npz") as state:
+        return dict(state)
+
+
+def test_two_devices_learn_what_one_does(tmp_path: Path) -> None:
+    one, two = (fit_on(devices, tmp_path / str(devices)) for devices in (1, 2))
+    first, second = (json.loads(str(state.pop("history"))) for state in (one, two))
+    assert one.keys() == two.keys()
+    for epoch, other in zip(first, second, strict=True):
+        assert epoch["val_loss"] == pytest.approx(other["val_loss"], rel=1e-3)
+    for name, value in one.items():
+        assert np.isfinite(two[name]).all()
+        np.testing.assert_allclose(two[name], value, atol=1e-4)
+
+
+def test_gradients_are_clipped_to_their_norm_together() -> None:
+    start_keras()
+    import keras
+
+    from training.fit import _build_optimizer
+
+    config = read_config("smoke", ["clip_norm=0.5", "warmup_epochs=0"])
+    optimizer = _build_optimizer(config, steps_per_epoch=5, devices=1)
+    weights = [keras.Variable(np.zeros(3, np.float32)), keras.Variable(np.zeros(4, np.float32))]
+    optimizer.build(weights)
+    optimizer.apply([keras.ops.full((3,), 30.0), keras.ops.full((4,), -40.0)], weights)
+    # After one step Adam's first moment is a tenth of the gradient it was given.
+    moments = [keras.ops.convert_to_numpy(v) for v in optimizer.variables if "_momentum" in v.path]
+    assert len(moments) == 2
+    norm = np.linalg.norm(np.concatenate(moments))
+    assert norm == pytest.approx(0.1 * 0.5, rel=1e-4)
+    assert moments[1][0] / moments[0][0] == pytest.approx(-40 / 30, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("aurocs", "best", "over"),
+    [
+        ([0.6, 0.7, 0.65], 1, False),
+        ([0.6, 0.7, 0.65, 0.7], 1, True),
+        ([0.6, 0.7, 0.65, 0.71], 3, False),
+        ([float("nan"), float("nan"), float("nan")], 2, False),
+    ],
+)
+def test_patience_counts_the_epochs_since_the_best(
+    aurocs: list[float], best: int, over: bool
+) -> None:
+    start_keras()
+    from training.fit import best_epoch, is_over
+
+    history: History = [{"val_auroc": auroc} for auroc in aurocs]
+    assert best_epoch(history) == best
+    assert is_over(history, read_config("smoke", ["patience=2"])) is over
+
+
+def test_fit_that_has_not_begun_is_not_over() -> None:
+    from training.fit import is_over
+
+    assert not is_over([], read_config("smoke", ["patience=0"]))

@@ -1,0 +1,109 @@
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 6
+TIMEOUT_S = 400
+
+
+def command(folder: Path, run: str, *changes: str) -> list[str]:
+    options = ["--profile", "smoke", "--out", str(folder / "models" / run)]
+    for change in (f"epochs={EPOCHS}", "dropout=0.2", "bootstrap_resamples=5", *changes):
+        options += ["--set", change]
+    paths = ["--data", str(folder / "drawn"), "--cache", str(folder / "cache")]
+    return ["train", *paths, "--run", str(folder / run / "run"), *options]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(*arguments: str) -> tuple[int, str]:
+    process = start(*arguments)
+    errors = process.communicate(timeout=TIMEOUT_S)[1]
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold `killed`, a run ended by SIGKILL in the middle and then resumed, and `whole`."""
+    folder = tmp_path_factory.mktemp("resume")
+    (folder / "drawn").symlink_to(drawn_folder)
+    code, errors = finish(*command(folder, "whole"))
+    assert code == 0, errors
+    process, history = start(*command(folder, "killed")), folder / "killed" / "run" / "history.csv"
+    deadline = time.monotonic() + TIMEOUT_S
+    while not history.exists() or len(history.read_text().splitlines()) < 3:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
+    code, errors = finish("resume", str(folder / "killed" / "run"))
+    assert code == 0, errors
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["best.weights.h5", "state.npz", "history.csv", "calibration.json", "report.json"]
+)
+def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
+    folder: Path, name: str
+) -> None:
+    def read(run: Path) -> bytes:
+        return (run / "run" / name).read_bytes()
+
+    assert read(folder / "killed") == read(folder / "whole")
+
+
+def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:
+    assert (folder / "models" / "killed" / "1" / "assets.extra" / "bundle.json").is_file()
+
+
+def test_curves_of_a_resumed_run_cover_every_epoch(folder: Path) -> None:
+    curves = EventAccumulator(str(folder / "killed" / "run" / "tensorboard")).Reload()
+    names = {"loss", "val_loss", "val_auroc"}
+    tags = {tag for kind in ("scalars", "tensors") for tag in curves.Tags()[kind]}
+    assert names <= tags
+    points = (
+        curves.Tensors("loss") if "loss" in curves.Tags()["tensors"] else curves.Scalars("loss")
+    )
+    assert {point.step for point in points} == set(range(1, EPOCHS + 1))
+
+
+def test_finished_run_is_not_resumed(folder: Path) -> None:
+    code, errors = finish("resume", str(folder / "killed" / "run"))
+    assert code == 1
+    assert "is finished" in errors
+
+
+def test_run_folder_is_not_used_twice(folder: Path) -> None:
+    code, errors = finish(*command(folder, "killed"))
+    assert code == 1
+    assert "python -m training resume" in errors
+
+
+def test_run_is_not_resumed_on_other_data(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "killed"
+    other.mkdir()
+    record = (folder / "killed" / "run" / "run.json").read_text()
+    at = record.index('"split_sha256": "') + len('"split_sha256": "')
+    (other / "run.json").write_text(record[:at] + "x" + record[at + 1 :])
+    code, errors = finish("resume", str(other))
+    assert code == 1
+    assert "other split hash" in errors
+
+
+def test_folder_without_record_is_no_run(tmp_path: Path) -> None:
+    code, errors = finish("resume", str(tmp_path))
+    assert code == 1
+    assert "is no run" in errors

@@ -1,0 +1,55 @@
+"""The state of an unfinished fit on disk: all from which its next epoch follows.
+
+That is every variable of network and optimiser (weights, their moving average, moments, seeds of
+dropout, number of steps) and the history, from which best epoch and patience follow. The order and
+augmentation of an epoch follow from its number.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from training.errors import RunError
+
+STATE: Final = "state.npz"
+_HISTORY: Final = "history"
+
+History = list[dict[str, float]]
+
+
+def save_state(run: Path, model: keras.Model, history: History) -> None:
+    """Write STATE into `run` so that a kill leaves either the old one or the new one, whole."""
+    arrays = {str(n): keras.ops.convert_to_numpy(v) for n, v in enumerate(_variables(model))}
+    new = run / f"{STATE}.new"
+    with new.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays, **{_HISTORY: np.array(json.dumps(history))})
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(run / STATE)
+
+
+def load_state(run: Path, model: keras.Model) -> History:
+    """Put the state of `run` into the model and return its history, empty where there is none.
+
+    The model must be compiled and its optimiser built. Raises RunError where the state is of
+    another network.
+    """
+    if not (run / STATE).exists():
+        return []
+    variables = _variables(model)
+    with np.load(run / STATE, allow_pickle=False) as arrays:
+        shapes = [arrays[str(n)].shape for n in range(len(arrays.files) - 1)]
+        if shapes != [tuple(variable.shape) for variable in variables]:
+            raise RunError(f"{run / STATE} is of another network; the code has changed since.")
+        for n, variable in enumerate(variables):
+            variable.assign(arrays[str(n)])
+        history: History = json.loads(str(arrays[_HISTORY]))
+    return history
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]

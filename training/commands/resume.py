@@ -1,0 +1,51 @@
+"""`resume`: continue a run that was interrupted."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from training.commands import options, train
+from training.config import config_from_dict
+from training.errors import RunError
+from training.quiet import start_keras
+from training.record import RECORD, REPORT, read_commit, read_json
+
+HELP = "continue a run that was interrupted"
+
+
+def add(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", type=Path, help="the folder of the run")
+
+
+def run(arguments: Namespace) -> None:
+    """Continue a run after its last whole epoch, as if it had not been interrupted."""
+    folder: Path = arguments.run
+    if not (folder / RECORD).is_file():
+        raise RunError(f"{folder} is no run: it holds no {RECORD}.")
+    if (folder / REPORT).exists():
+        raise RunError(
+            f"{folder} is finished; `python -m training export {folder} --out models/NAME` "
+            "makes a bundle."
+        )
+    record = read_json(folder / RECORD)
+    # Both must be as they were, and only the environment chooses the backend.
+    os.environ["KERAS_BACKEND"] = record["backend"]
+    if record["code_commit"] != read_commit():
+        print(f"The code is not that of the run's begin, {record['code_commit']}.")
+    config = config_from_dict(record["config"])
+    begun = _parse(record["command"])
+    with options.open_data(begun, config) as data:
+        if data.split.sha256() != record["data"]["split_sha256"]:
+            raise RunError(f"The data are not those {folder} was begun with: other split hash.")
+        cache = options.open_images(begun, config, data)
+        start_keras()
+        from training.chain import finish
+
+        finish(config, data, cache, folder, begun.out)
+
+
+def _parse(command: list[str]) -> Namespace:
+    parser = ArgumentParser()
+    train.add(parser)
+    return parser.parse_args(command[1:])

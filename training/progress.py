@@ -1,0 +1,65 @@
+"""What a person sees of a fit: a bar with the time left, a line per epoch, TensorBoard curves."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+from tensorboard.summary import Writer
+from tqdm import tqdm
+
+from training.checkpoint import History
+from training.record import replace_text
+
+HISTORY: Final = "history.csv"
+CURVES: Final = "tensorboard"
+_BAR_EVERY_S: Final = 60.0
+"""Between two lines of the bar where it is written to a file."""
+
+
+class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
+    """One bar over all batches of all epochs; its time left is that of the whole fit."""
+
+    def __init__(self, epochs_done: int, epochs: int, batches: int) -> None:
+        super().__init__()
+        self._bar = tqdm(
+            None,
+            "fit",
+            epochs * batches,
+            initial=epochs_done * batches,
+            unit="batch",
+            mininterval=0.2 if sys.stderr.isatty() else _BAR_EVERY_S,
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' names
+        """Move the bar."""
+        self._bar.update()
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+class Journal:
+    """HISTORY and CURVES of a run folder, one row and one point per epoch."""
+
+    def __init__(self, run: Path, epochs: int) -> None:
+        self._path, self._epochs = run / HISTORY, epochs
+        # TensorBoard's own writer needs no TensorFlow, which Keras' callback does.
+        self._curves = Writer(str(run / CURVES))
+
+    def add(self, history: History, *, best: bool) -> None:
+        """Tell of the last epoch of a history; `best` says whether its weights were kept."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, history[-1], lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+        replace_text(self._path, text.getvalue())
+        measures = {name: value for name, value in history[-1].items() if name != "epoch"}
+        for name, value in measures.items():
+            self._curves.add_scalar(name, value, len(history))
+        self._curves.flush()
+        told = "  ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        tqdm.write(f"epoch {len(history)}/{self._epochs}  {told}{'  best so far' * best}")
