@@ -102,6 +102,17 @@ def calibrate_after_loss(
     ]
 
 
+def cross_calibrate(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.generic], folds: NDArray[np.integer[Any]]
+) -> Floats:
+    """Return probabilities [N,14], those of each fold calibrated on the others; `folds` is [N]."""
+    probabilities = np.empty(logits.shape)
+    for fold in np.unique(folds):
+        out = folds == fold
+        probabilities[out] = apply_scaling(calibrate(logits[~out], labels[~out]), logits[out])
+    return probabilities
+
+
 def scalings_to_dicts(scalings: Sequence[Scaling]) -> list[dict[str, Any]]:
     """Return scalings as plain values for JSON."""
     return [asdict(scaling) for scaling in scalings]

@@ -16,6 +16,7 @@ from training.calibrate import (
     FOLDS,
     apply_scaling,
     calibrate_after_loss,
+    cross_calibrate,
     cross_validate_calibration,
     scalings_to_dicts,
 )
@@ -25,11 +26,13 @@ from training.dataset import RadiographBatches
 from training.devices import describe_hardware
 from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
+from training.folds import fit_folds, learnt_rows, read_out_of_fold
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.record import CALIBRATION, write_json, write_record
+from training.split import assign_folds
 from training.table import Row
 
 
@@ -53,7 +56,7 @@ def train(
 
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     """Do what a run begun by `train` still lacks."""
-    fit(config, data.split, cache, run)
+    (fit_folds if config.folds else fit)(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle
@@ -73,24 +76,36 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
 
 
 def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
-    """Write CALIBRATION, fitted on validation, and the report on validation and test into `run`."""
+    """Write CALIBRATION, fitted on held-out images, and the report on them and on test into `run`.
+
+    Held out is validation. With folds it is every image that was learnt from, answered by the
+    member that never saw it; what the report says of them is calibrated without their own fold.
+    """
     network = load_best(config, run)
-    parts = {"validation": data.split.validation, "test": data.split.test}
+    split = data.split
+    rows = {"validation": learnt_rows(split) if config.folds else split.validation}
+    rows["test"] = split.test
     logits = {
-        name: predict_logits(network, rows, cache, config.batch_size).astype(np.float64)
-        for name, rows in parts.items()
+        "validation": read_out_of_fold(config, split, run)
+        if config.folds
+        else predict_logits(network, split.validation, cache, config.batch_size),
+        "test": predict_logits(network, split.test, cache, config.batch_size),
     }
-    labels = np.array([row.labels for row in data.split.validation])
-    patients = np.array([row.patient for row in data.split.validation])
-    learnt = np.array([row.labels for row in data.split.train])
+    logits = {name: values.astype(np.float64) for name, values in logits.items()}
+    labels = np.array([row.labels for row in rows["validation"]])
+    patients = np.array([row.patient for row in rows["validation"]])
+    learnt = np.array([row.labels for row in split.train])
     slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
     honest = logits["validation"] * slopes + shifts
     scalings = calibrate_after_loss(logits["validation"], labels, slopes, shifts)
-    probabilities = {name: apply_scaling(scalings, logits[name]) for name in parts}
+    probabilities = {name: apply_scaling(scalings, logits[name]) for name in rows}
+    if config.folds:
+        folds = assign_folds(rows["validation"], config.folds, config.seed)
+        probabilities["validation"] = cross_calibrate(logits["validation"], labels, folds)
     summary = {
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
-        "split": "validation",
+        "split": f"out of {config.folds} folds" if config.folds else "validation",
         "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
         "ece_after": mean_calibration_error(labels, probabilities["validation"]),
         "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
@@ -99,7 +114,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     }
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]
-    scored = {name: Scored(rows, probabilities[name]) for name, rows in parts.items()}
+    scored = {name: Scored(rows[name], probabilities[name]) for name in rows}
     report: dict[str, Any] = {
         name: judge_set(one, scored["validation"], thresholds, config)
         for name, one in scored.items()
@@ -119,7 +134,8 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "split": f"test of {data.split.rule}",
     }
     write_folder(run, report, "test", scored, overlays)
-    print(f"\ntest\n{format_report(report['test'])}")
+    for name in rows:
+        print(f"\n{name}\n{format_report(report[name])}")
 
 
 def predict_maps(

@@ -20,12 +20,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return the content of bundle.json but for the hashes, which sealing adds."""
     config, data = record["config"], record["data"]
-    learnt = data["sets"]["train"]
+    learnt = _count_learnt(config, data["sets"])
+    held_out = calibration["split"]
     described = {
         "format_version": FORMAT_VERSION,
         "name": name,
         "version": version,
-        "findings": _describe_findings(scalings, report["test"]),
+        "findings": _describe_findings(scalings, held_out, report["test"]),
         "input_size": config["input_size"],
         "contract_version": record["contract_version"],
         "calibration": calibration,
@@ -51,15 +52,20 @@ def describe(
     return described | describe_imported(origin, data) if origin else described
 
 
+def _count_learnt(config: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, int]:
+    names = ("train", "validation") if config["folds"] else ("train",)
+    return {what: sum(sets[name][what] for name in names) for what in ("images", "patients")}
+
+
 def _describe_findings(
-    scalings: Sequence[Scaling], tested: Mapping[str, Any]
+    scalings: Sequence[Scaling], held_out: str, tested: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     return [
         {
             "name": scaling.finding,
             "threshold": scaling.threshold,
             "threshold_rule": scaling.threshold_rule,
-            "threshold_source": f"validation, {scaling.positives} positives",
+            "threshold_source": f"{held_out}, {scaling.positives} positives",
             **{measure: measured[measure] for measure in _MEASURES},
             "images": tested["images"],
             "split": "test",

@@ -16,7 +16,7 @@ from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
 from training.losses import build_loss, share_of_positives
 from training.metrics import macro_auroc
-from training.network import build_network
+from training.network import build_ensemble, build_network
 from training.prepare import Cache
 from training.progress import Journal, ProgressBar
 from training.split import Split
@@ -31,9 +31,16 @@ def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
     The weights judged and kept are the exponential moving average of the trained ones. Goes on
     after the last whole epoch where `run` holds an unfinished fit.
     """
+    fit_rows(config, split.train, split.validation, cache, run)
+
+
+def fit_rows(
+    config: TrainConfig, rows: Sequence[Row], validation: Sequence[Row], cache: Cache, run: Path
+) -> None:
+    """Do what `fit` does on any rows; without validation the last epoch's weights are kept."""
     make_deterministic()
     keras.utils.set_random_seed(config.seed)
-    labels = np.array([row.labels for row in split.train])
+    labels = np.array([row.labels for row in rows])
     loss = build_loss(config.loss, share_of_positives(labels), config.label_smoothing)
     steps = math.ceil(len(labels) / config.batch_size)
     scope, devices = use_all_devices()
@@ -48,7 +55,7 @@ def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
     if is_over(history, config):
         return
     batches = RadiographBatches(
-        split.train,
+        rows,
         cache,
         config.batch_size,
         shuffled=True,
@@ -56,10 +63,10 @@ def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
         seed=config.seed,
         devices=devices,
     )
-    validation = RadiographBatches(split.validation, cache, config.batch_size)
+    selecting = RadiographBatches(validation, cache, config.batch_size) if validation else None
     callbacks = [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
-        _Judge(config, network, loss, validation, run, history),
+        _Judge(config, network, loss, selecting, run, history),
         ProgressBar(len(history), config.epochs, steps),
     ]
     model.fit(
@@ -79,7 +86,7 @@ def best_epoch(history: History) -> int:
     """
     best = 0
     for place, epoch in enumerate(history):
-        if not epoch["val_auroc"] <= history[best]["val_auroc"] and place:
+        if not epoch.get("val_auroc", math.nan) <= history[best].get("val_auroc", math.nan):
             best = place
     return best
 
@@ -93,7 +100,8 @@ def is_over(history: History, config: TrainConfig) -> bool:
 def load_best(config: TrainConfig, run: Path) -> keras.Model:
     """Return the float32 network with the best weights of a run."""
     # Every weight is replaced, so nothing is fetched.
-    network = build_network(replace(config, pretrained=""))
+    offline = replace(config, pretrained="")
+    network = build_ensemble(offline)[0] if config.folds else build_network(offline)
     network.load_weights(run / WEIGHTS)
     return network
 
@@ -116,7 +124,7 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         config: TrainConfig,
         network: keras.Model,
         loss: Callable[..., Any],
-        validation: RadiographBatches,
+        validation: RadiographBatches | None,
         run: Path,
         history: History,
     ) -> None:
@@ -145,6 +153,8 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.stop_training = is_over(self._history, self._config)
 
     def _measure(self) -> dict[str, float]:
+        if self._validation is None:
+            return {}
         logits = self.model.predict(self._validation, verbose=0)
         labels = self._validation.labels
         return {

@@ -19,6 +19,7 @@ from training.errors import ConfigError
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+_SURROUNDINGS: Final = 16
 _RARE_FINDING_LOGIT: Final = -2.9
 """log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
 
@@ -29,7 +30,9 @@ _LARGE: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
 }
 
 
-def build_network(config: TrainConfig, precision: Precision = "float32") -> keras.Model:
+def build_network(
+    config: TrainConfig, precision: Precision = "float32", name: str = "network"
+) -> keras.Model:
     """Build the network with fresh weights.
 
     Input `image` uint8[N,S,S,1]; outputs `logits` float32[N,14], `activation_maps`
@@ -52,7 +55,24 @@ def build_network(config: TrainConfig, precision: Precision = "float32") -> kera
     )(kept)
     logits = layers.GlobalAveragePooling2D(name="pool_maps", dtype="float32")(maps)
     outputs = {"logits": logits, "activation_maps": maps, "embedding": embedding}
-    return keras.Model(image, outputs, name="network")
+    return keras.Model(image, outputs, name=name)
+
+
+def build_ensemble(config: TrainConfig) -> tuple[keras.Model, list[keras.Model]]:
+    """Build `config.folds` networks and the one that answers for all, which is returned first.
+
+    It has their inputs and outputs: logits and maps are their means, embeddings stand side by side.
+    """
+    members = [build_network(config, name=f"member{fold}") for fold in range(config.folds)]
+    image = keras.Input((config.input_size, config.input_size, 1), name="image", dtype="uint8")
+    answers = [member(image) for member in members]
+    outputs = {
+        name: layers.Average(name=name)([answer[name] for answer in answers])
+        for name in ("logits", "activation_maps")
+    }
+    embeddings = [answer["embedding"] for answer in answers]
+    outputs["embedding"] = layers.Concatenate(name="embedding")(embeddings)
+    return keras.Model(image, outputs, name="ensemble"), members
 
 
 def build_calibrated(
@@ -80,13 +100,23 @@ def _small(image: Any, config: TrainConfig) -> Any:
     # Each image to mean 0 and deviation 1: exposure and windowing differ, anatomy does not.
     centred = grey - ops.mean(grey, axis=(1, 2, 3), keepdims=True)
     deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True))
-    x = _convolve(centred / (deviation + 1.0), "stem", config.widths[0], kernel=5, stride=2)
+    x = centred / (deviation + 1.0)
+    # Beside it what differs from its surroundings, a sixteenth of the side wide, in light or dark.
+    around = config.input_size // _SURROUNDINGS
+    x = layers.Concatenate(name="contrast", dtype="float32")([x, 2.0 * (x - _blur(x, around))])
+    x = _convolve(x, "stem", config.widths[0], kernel=5, stride=2)
     x = layers.MaxPooling2D(2, name="stem_pool")(x)
     for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             x = _residual_block(x, f"stage{stage}_block{block}", width, stride)
     return x
+
+
+def _blur(x: Any, around: int) -> Any:
+    coarse = layers.AveragePooling2D(around, name="blur_shrink", dtype="float32")(x)
+    grow = layers.UpSampling2D(around, interpolation="bilinear", name="blur_grow", dtype="float32")
+    return grow(coarse)
 
 
 def _residual_block(x: Any, name: str, width: int, stride: int) -> Any:

@@ -37,14 +37,16 @@ _KEEP_EVERY: Final = 64
 
 @dataclass(frozen=True)
 class Cache:
-    """Prepared images in `folder`.
-
-    `pixels` are uint8[N,S,S,1], memory-mapped; `index` leads from image name to N.
-    """
+    """Prepared images in `folder`: the file of their pixels and `index`, image name to place."""
 
     folder: Path
-    pixels: NDArray[np.uint8]
     index: dict[str, int]
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Map uint8[N,S,S,1] into memory anew, so that a cache is sent to a process cheaply."""
+        pixels: NDArray[np.uint8] = np.load(self.folder / _PIXELS, mmap_mode="r")
+        return pixels
 
 
 def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
@@ -71,8 +73,7 @@ def open_cache(files: dict[str, Path], size: int, folder: Path) -> Cache:
             f"The cache {folder} holds {prepared} of {len(files)} images; "
             "fill it with `python -m training prepare`."
         )
-    pixels = np.load(folder / _PIXELS, mmap_mode="r")
-    return Cache(folder, pixels, {name: n for n, name in enumerate(sorted(files))})
+    return Cache(folder, {name: n for n, name in enumerate(sorted(files))})
 
 
 def _count_prepared(files: dict[str, Path], size: int, folder: Path) -> int:

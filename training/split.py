@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.errors import DataError, LeakageError
 from training.table import Row
@@ -98,6 +99,17 @@ def split_by_patient(
     learn, test = _divide_patients(rows, test_share, seed)
     train, validation = _divide_patients(learn, validation_share, seed)
     return Split(train, validation, test, "random by patient")
+
+
+def assign_folds(rows: Sequence[Row], folds: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold of every row, 0 to folds - 1, [N]; all rows of a patient are in one.
+
+    Raises DataError where there are fewer patients than folds.
+    """
+    patients, owner = np.unique([row.patient for row in rows], return_inverse=True)
+    if len(patients) < folds:
+        raise DataError(f"{folds} folds of {len(patients)} patients: some would be empty.")
+    return np.random.default_rng(seed).permutation(len(patients))[owner] % folds
 
 
 def _divide_patients(

@@ -1,0 +1,105 @@
+"""Several networks that answer together, each fitted without one fold of the patients.
+
+Networks fitted to a few thousand images differ much by chance, and their mean is better than any of
+them. Every image is out of fold for one member, so that all images teach, and all of them serve
+calibration and thresholds too.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import TrainConfig
+from training.devices import describe_hardware
+from training.fit import WEIGHTS, fit_rows, load_best, predict_logits
+from training.network import build_ensemble
+from training.prepare import Cache
+from training.quiet import start_keras
+from training.split import Split, assign_folds
+from training.table import Row
+
+OUT_OF_FOLD: Final = "out_of_fold.npy"
+
+Floats = NDArray[np.float32]
+
+
+def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
+    """Fit `config.folds` members into `run/member<k>` and write WEIGHTS of all into `run`.
+
+    They learn from train and validation, divided anew by patient. On a CPU as many are fitted at a
+    time as there are cores: two small networks on a core each took 0.6 of the time that they took
+    one after the other on both. Each goes on after its last whole epoch where `run` holds an
+    unfinished fit.
+    """
+    rows = learnt_rows(split)
+    folds = assign_folds(rows, config.folds, config.seed)
+    gpus = describe_hardware()["gpus"]
+    processes = 1 if gpus else min(config.folds, len(os.sched_getaffinity(0)))
+    # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    start = partial(_start_worker, one_core=not gpus)
+    with ProcessPoolExecutor(processes, context, start) as executor:
+        jobs = [
+            executor.submit(_fit_member, member, rows, folds == fold, cache, _folder(run, fold))
+            for fold, member in enumerate(_member_configs(config))
+        ]
+        for job in jobs:
+            job.result()
+    ensemble, members = build_ensemble(config)
+    for fold, member in enumerate(members):
+        member.load_weights(_folder(run, fold) / WEIGHTS)
+    ensemble.save_weights(run / WEIGHTS)
+
+
+def learnt_rows(split: Split) -> tuple[Row, ...]:
+    """Return the rows that the members learn from: train and validation."""
+    return (*split.train, *split.validation)
+
+
+def read_out_of_fold(config: TrainConfig, split: Split, run: Path) -> Floats:
+    """Return logits of `learnt_rows`, float32[N,14], each of the member that never saw it."""
+    rows = learnt_rows(split)
+    folds = assign_folds(rows, config.folds, config.seed)
+    logits = np.empty((len(rows), len(rows[0].labels)), np.float32)
+    for fold in range(config.folds):
+        logits[folds == fold] = np.load(_folder(run, fold) / OUT_OF_FOLD, allow_pickle=False)
+    return logits
+
+
+def _start_worker(*, one_core: bool) -> None:
+    if one_core:
+        os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    start_keras()
+
+
+def _fit_member(
+    config: TrainConfig,
+    rows: Sequence[Row],
+    held_out: NDArray[np.bool_],
+    cache: Cache,
+    folder: Path,
+) -> None:
+    folder.mkdir(exist_ok=True)
+    parts: dict[bool, list[Row]] = {False: [], True: []}
+    for row, out in zip(rows, held_out, strict=True):
+        parts[bool(out)].append(row)
+    # Without validation: an epoch chosen on the fold would make its answers too good.
+    fit_rows(config, parts[False], (), cache, folder)
+    network = load_best(config, folder)
+    np.save(folder / OUT_OF_FOLD, predict_logits(network, parts[True], cache, config.batch_size))
+
+
+def _member_configs(config: TrainConfig) -> list[TrainConfig]:
+    return [replace(config, folds=0, seed=config.seed + fold) for fold in range(config.folds)]
+
+
+def _folder(run: Path, fold: int) -> Path:
+    return run / f"member{fold}"
