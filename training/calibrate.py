@@ -88,6 +88,8 @@ def cross_validate_calibration(
             for f, name in enumerate(FINDINGS)
         },
     }
+
+
 def calibrate_after_loss(
     logits: NDArray[np.floating[Any]],
     labels: NDArray[np.generic],

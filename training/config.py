@@ -9,6 +9,8 @@ from training.errors import ConfigError
 from training.losses import Loss
 
 Backbone = Literal["small", "densenet121", "convnext_tiny"]
+CONTRAST_GRID: Final = 16
+"""Surroundings to a side of the image, from which `small` tells what is lighter or darker."""
 Precision = Literal["float32", "mixed_bfloat16"]
 PixelScaling = Literal["imagenet", "torchxrayvision"]
 
@@ -61,6 +63,8 @@ class TrainConfig:
             raise ConfigError("widths and blocks must have one entry per stage each.")
         if not (0 < self.validation_share < 1 and 0 < self.test_share < 1):
             raise ConfigError("validation_share and test_share must lie between 0 and 1.")
+        if self.backbone == "small" and self.input_size % CONTRAST_GRID:
+            raise ConfigError(f"input_size must be a multiple of {CONTRAST_GRID} for small.")
         if self.folds < 0 or self.folds == 1:
             raise ConfigError("folds is 0, or 2 and more.")
         if self.pretrained not in ("", "imagenet") and not self.pretrained.endswith(".h5"):

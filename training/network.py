@@ -14,12 +14,11 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
-from training.config import PixelScaling, Precision, TrainConfig
+from training.config import CONTRAST_GRID, PixelScaling, Precision, TrainConfig
 from training.errors import ConfigError
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-_SURROUNDINGS: Final = 16
 _RARE_FINDING_LOGIT: Final = -2.9
 """log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
 
@@ -101,9 +100,9 @@ def _small(image: Any, config: TrainConfig) -> Any:
     centred = grey - ops.mean(grey, axis=(1, 2, 3), keepdims=True)
     deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True))
     x = centred / (deviation + 1.0)
-    # Beside it what differs from its surroundings, a sixteenth of the side wide, in light or dark.
-    around = config.input_size // _SURROUNDINGS
-    x = layers.Concatenate(name="contrast", dtype="float32")([x, 2.0 * (x - _blur(x, around))])
+    # What is lighter or darker than its surroundings, whatever grey the region has.
+    contrast = x - _blur(x, config.input_size // CONTRAST_GRID)
+    x = layers.Concatenate(name="contrast", dtype="float32")([x, 2.0 * contrast])
     x = _convolve(x, "stem", config.widths[0], kernel=5, stride=2)
     x = layers.MaxPooling2D(2, name="stem_pool")(x)
     for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):

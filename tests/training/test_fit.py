@@ -37,8 +37,9 @@ rows = [
     Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(22)
 ]
 image = draw_phantom(1)[::4, ::4, None]
-cache = Cache(np.stack([image] * len(rows)), {row.image: n for n, row in enumerate(rows)})
 run.mkdir()
+np.save(run / "images.npy", np.stack([image] * len(rows)))
+cache = Cache(run, {row.image: n for n, row in enumerate(rows)})
 fit(config, Split(tuple(rows[:16]), tuple(rows[16:20]), tuple(rows[20:]), "test"), cache, run)
 (run / "devices.json").write_text(json.dumps(len(tf.config.list_logical_devices("CPU"))))
 """

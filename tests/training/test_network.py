@@ -107,3 +107,26 @@ def test_exported_network_says_the_same_in_tensorflow_and_openvino(
     by_openvino = {port.any_name: value for port, value in answer.items()}
     for output, value in serve(image=tf.constant(images)).items():
         np.testing.assert_allclose(by_openvino[output], value.numpy(), atol=1e-5)
+
+
+def test_small_network_sees_what_differs_from_its_surroundings() -> None:
+    start_keras()
+    import keras
+
+    from training.network import build_network
+
+    network = build_network(CONFIGS["small"])
+    contrast = keras.Model(network.input, network.get_layer("contrast").output)
+    flat = np.full((1, 64, 64, 1), 90, np.uint8)
+    flat[:, :, 32:] = 160
+    spot = flat.copy()
+    spot[:, 10:12, 10:12] = 120
+    before, after = (np.asarray(contrast(image))[0, ..., 1] for image in (flat, spot))
+    assert np.abs(before[:, :24]).max() < 1e-5, "far from the edge nothing differs"
+    assert after[10:12, 10:12].min() > 0.5
+    assert after[8:14, 8:14].max() == after[10:12, 10:12].max()
+
+
+def test_small_network_refuses_a_side_it_cannot_divide() -> None:
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        read_config("smoke", ["input_size=72"])

@@ -84,6 +84,8 @@ def _evaluate_bundle(arguments: Namespace, prevalence: dict[str, float]) -> None
     with options.open_data(arguments, config) as data:
         if data.split.sha256() != bundle.description["training_data"]["split_sha256"]:
             print("Other data than the bundle was trained on: its split has another hash.")
+        if part in ("train", ALL) or (config.folds and part == "validation"):
+            print("The bundle has learnt from these images: the figures flatter it.")
         _judge_bundle(arguments, prevalence, bundle, config, data, part)
 
 

@@ -1,5 +1,6 @@
 """Published weights -> a run that was never fitted -> a bundle."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ import keras
 from training.chain import judge
 from training.config import TrainConfig, config_to_dict
 from training.data import DataFolder
+from training.devices import describe_hardware
 from training.errors import ConfigError
 from training.export import export_bundle
 from training.fit import WEIGHTS
@@ -56,7 +58,7 @@ def adopt(
     network = fill_network(weights, config)
     run.mkdir(parents=True)
     network.save_weights(run / WEIGHTS)
-    write_record(run, config, data, keras.backend.backend())
+    write_record(run, config, data, keras.backend.backend(), describe_hardware(), sys.argv[1:])
     recipe = {name: value for name, value in config_to_dict(config).items() if name in IN_EFFECT}
     write_json(run / RECORD, {**read_json(run / RECORD), "config": recipe, "weights": origin})
     judge(config, data, cache, run)

@@ -1,0 +1,130 @@
+"""The whole recipe of the bundled model, small, on drawn images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.bundle import open_bundle
+from contract.findings import FINDINGS
+from tests.training.conftest import SmokeRun
+from training.calibrate import cross_calibrate
+from training.config import read_config
+from training.data import read_folder
+from training.errors import ConfigError, DataError
+from training.prepare import prepare_images
+from training.split import assign_folds
+from training.table import Row
+
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+FOLDS = 2
+
+
+@pytest.fixture(scope="module")
+def folded(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """Run the whole chain with two folds on drawn images."""
+    work = tmp_path_factory.mktemp("folds")
+    config = read_config("smoke", [f"folds={FOLDS}", "epochs=2", "bootstrap_resamples=5"])
+    data = read_folder(drawn_folder, config)
+    cache = prepare_images(data.files, config.input_size, work / "cache")
+    from training.chain import train
+
+    train(config, data, cache, work / "run", work / "models" / "folds")
+    return SmokeRun(config, data, cache, work / "run", work / "models" / "folds" / "1")
+
+
+def rows_of(patients: int) -> list[Row]:
+    none = (0,) * len(FINDINGS)
+    return [Row(f"{p}_{image}", str(p), none) for p in range(patients) for image in range(3)]
+
+
+def test_folds_keep_each_patient_whole_and_are_of_nearly_equal_size() -> None:
+    rows = rows_of(patients=50)
+    folds = assign_folds(rows, 4, seed=1)
+    assert {len(set(folds[n : n + 3])) for n in range(0, len(rows), 3)} == {1}
+    assert sorted(np.bincount(folds) // 3) == [12, 12, 13, 13]
+    assert np.array_equal(folds, assign_folds(rows, 4, seed=1))
+    assert not np.array_equal(folds, assign_folds(rows, 4, seed=2))
+
+
+def test_more_folds_than_patients_are_refused() -> None:
+    with pytest.raises(DataError, match="4 folds of 3 patients"):
+        assign_folds(rows_of(patients=3), 4, seed=1)
+
+
+@pytest.mark.parametrize("folds", [-1, 1])
+def test_number_of_folds_that_means_nothing_is_refused(folds: int) -> None:
+    with pytest.raises(ConfigError, match="folds is 0, or 2 and more"):
+        read_config("smoke", [f"folds={folds}"])
+
+
+def test_labels_of_a_fold_do_not_reach_its_own_probabilities(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(200, len(FINDINGS)))
+    labels = (rng.random(logits.shape) < 0.3).astype(int)
+    folds = np.arange(200) % 4
+    before = cross_calibrate(logits, labels, folds)
+    labels[folds == 2] = 1 - labels[folds == 2]
+    after = cross_calibrate(logits, labels, folds)
+    assert np.array_equal(before[folds == 2], after[folds == 2])
+    assert not np.array_equal(before[folds == 1], after[folds == 1])
+
+
+def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
+    folded: SmokeRun,
+) -> None:
+    from training.fit import WEIGHTS, predict_logits
+    from training.folds import learnt_rows, read_out_of_fold
+    from training.network import build_network
+
+    rows = learnt_rows(folded.data.split)
+    folds = assign_folds(rows, FOLDS, folded.config.seed)
+    stored = read_out_of_fold(folded.config, folded.data.split, folded.run)
+    for fold in range(FOLDS):
+        member = build_network(folded.config)
+        member.load_weights(folded.run / f"member{fold}" / WEIGHTS)
+        answers = predict_logits(member, rows, folded.cache, batch_size=32)
+        np.testing.assert_allclose(stored[folds == fold], answers[folds == fold], atol=1e-4)
+        assert np.abs(stored[folds != fold] - answers[folds != fold]).max() > 1e-2
+
+
+def test_exported_network_answers_with_the_mean_of_its_members(folded: SmokeRun) -> None:
+    from training.export import load_signature
+    from training.fit import WEIGHTS
+    from training.network import build_network
+
+    images = folded.cache.pixels[:3]
+    answer = load_signature(folded.bundle)(image=images)
+    logits, widths = [], 0
+    for fold in range(FOLDS):
+        member = build_network(folded.config)
+        member.load_weights(folded.run / f"member{fold}" / WEIGHTS)
+        own = member.predict_on_batch(images)
+        logits.append(own["logits"])
+        widths += own["embedding"].shape[1]
+    np.testing.assert_allclose(answer["logits"], np.mean(logits, axis=0), atol=1e-4)
+    maps = answer["activation_maps"].numpy()
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), answer["logits"], atol=1e-4)
+    assert answer["embedding"].shape == (3, widths)
+
+
+def test_bundle_counts_all_images_it_learnt_and_says_where_its_thresholds_are_from(
+    folded: SmokeRun,
+) -> None:
+    described = open_bundle(folded.bundle).description
+    split = folded.data.split
+    assert described["training_data"]["images"] == len(split.train) + len(split.validation)
+    assert described["calibration"]["split"] == "out of 2 folds"
+    assert described["findings"][0]["threshold_source"].startswith("out of 2 folds, ")
+    report = json.loads((folded.run / "report.json").read_text())
+    assert report["validation"]["images"] == described["training_data"]["images"]
+
+
+def test_finished_members_are_not_fitted_again(folded: SmokeRun) -> None:
+    from training.folds import fit_folds
+
+    before = (folded.run / "member0" / "state.npz").stat().st_mtime_ns
+    fit_folds(folded.config, folded.data.split, folded.cache, folded.run)
+    assert (folded.run / "member0" / "state.npz").stat().st_mtime_ns == before
