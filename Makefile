@@ -56,7 +56,7 @@ bench-page: .venv/ready  ## time from a drop to the first bars, at a service tha
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
 
 fuzz: .venv/ready  ## send 25,000 damaged files and some thousand odd requests to a running service
-	$(IN_DEV) -m pytest -s tests/fuzz --all-cases $(ARGS)
+	$(IN_DEV) -m pytest -s tests/fuzz --all-cases -o faulthandler_timeout=7200 $(ARGS)
 
 sbom: .venv/ready  ## write build/sbom.json, the bill of materials of the service (CycloneDX)
 	mkdir -p build

@@ -16,7 +16,8 @@ def cases(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 @pytest.fixture(scope="module")
 def watch(start_service: Callable[..., Service]) -> Iterator[Watch]:
     """A service of the module's own, held to its word; prints what became of the files."""
-    with start_service() as service:
+    # Six times the default, for busy machines; a bomb that is decoded takes longer still.
+    with start_service(XPRO_DECODE_TIMEOUT_S="30") as service:
         watching = Watch(service, png(draw_radiograph()))
         yield watching
         print(f"outcomes: {dict(watching.outcomes.most_common())}")
