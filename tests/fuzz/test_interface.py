@@ -43,7 +43,7 @@ def excluded() -> list[Any]:
 
 @DOCUMENT.parametrize()
 @settings(
-    max_examples=400,
+    max_examples=340,
     derandomize=True,
     deadline=None,
     database=None,
