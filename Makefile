@@ -7,7 +7,8 @@ UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-
 IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
-.PHONY: help run test test-importers chromium check format openapi train image image-test requests bench bench-page lock clean
+.PHONY: help run test test-importers chromium check format openapi train image image-test requests \
+	bench bench-page fuzz sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -57,6 +58,17 @@ bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNe
 
 bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
+
+fuzz: .venv/ready  ## send 25,000 damaged files and some thousand odd requests to a running service
+	$(IN_DEV) -m pytest -s tests/fuzz --all-cases -o faulthandler_timeout=7200 $(ARGS)
+
+sbom: .venv/ready  ## write build/sbom.json, the bill of materials of the service (CycloneDX)
+	mkdir -p build
+	$(IN_DEV) -m cyclonedx_py requirements requirements/service.txt --pyproject pyproject.toml \
+	  --mc-type application --output-reproducible --output-file build/sbom.json
+
+audit: .venv/ready  ## look up known vulnerabilities of everything that is locked (needs the network)
+	$(IN_DEV) -m supply.audit requirements/*.txt $(if $(AUDIT),-- $(AUDIT))
 
 lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt

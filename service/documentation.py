@@ -34,7 +34,7 @@ _PROBLEMS: Final = {
         "malformed_multipart": "The multipart body breaks off or is damaged.",
         "missing_file": "Send one part named 'file' that holds the image.",
         "several_files": "Send exactly one file in a request.",
-        "unexpected_part": "Send one part named 'file', with a file name, and no other.",
+        "unexpected_part": "Send one part named 'file', with filename=, and no other.",
         "empty_file": "The file is empty; send the bytes of the image.",
         "invalid_parameter": "query.maps: Input should be a valid boolean.",
     },

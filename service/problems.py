@@ -6,6 +6,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from h11 import LocalProtocolError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -110,7 +111,11 @@ class UnexpectedErrors:
         async def send_and_note(message: Message) -> None:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
-            await send(message)
+            try:
+                await send(message)
+            except LocalProtocolError as error:
+                # The body turned out to be no HTTP, so the server answered 400 and closed.
+                raise ClientDisconnect from error
 
         try:
             await self._app(scope, receive, send_and_note)

@@ -30,7 +30,12 @@ class UploadError(Exception):
 class _InMemoryParser(MultiPartParser):
     # Never reached, so that no upload is spooled to a disk.
     spool_max_size = 1 << 62
+    begun = False
     complete = False
+
+    def on_part_begin(self) -> None:
+        self.begun = True
+        super().on_part_begin()
 
     def on_end(self) -> None:
         self.complete = True
@@ -90,7 +95,7 @@ class Uploads:
             detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
             raise UploadError(408, "upload_timeout", detail) from error
         except MultiPartException as error:
-            raise _explain(error) from error
+            raise _explain(error) if parser.begun else _no_boundary() from error
         except UnicodeError as error:  # from a charset that no text has
             raise _malformed() from error
 
@@ -131,10 +136,16 @@ def _explain(error: MultiPartException) -> UploadError:
         return UploadError(400, "several_files", "Send exactly one file in a request.")
     if error.message.startswith(("Too many fields", "Part exceeded")):
         return UploadError(
-            400, "unexpected_part", "Send one part named 'file', with a file name, and no other."
+            400, "unexpected_part", "Send one part named 'file', with filename=, and no other."
         )
     return _malformed()
 
 
 def _malformed() -> UploadError:
     return UploadError(400, "malformed_multipart", "The multipart body breaks off or is damaged.")
+
+
+def _no_boundary() -> UploadError:
+    # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
+    detail = "The body does not begin with the boundary that Content-Type names; start with it."
+    return UploadError(400, "malformed_multipart", detail)

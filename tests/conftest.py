@@ -20,6 +20,10 @@ SHARED = ROOT.parent / "shared"
 START_TIMEOUT_S = 60.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-cases", action="store_true", help="every case of tests/fuzz")
+
+
 class Service:
     """`python -m service` in a process of its own, on a free port of 127.0.0.1."""
 
