@@ -53,7 +53,7 @@ def describe(
 
 
 def _count_learnt(config: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, int]:
-    names = ("train", "validation") if config["folds"] else ("train",)
+    names = ("train", "validation") if config.get("folds") else ("train",)
     return {what: sum(sets[name][what] for name in names) for what in ("images", "patients")}
 
 

@@ -33,7 +33,8 @@ def folded(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Smok
     from training.chain import train
 
     train(config, data, cache, work / "run", work / "models" / "folds")
-    return SmokeRun(config, data, cache, work / "run", work / "models" / "folds" / "1")
+    bundle = work / "models" / "folds" / "1"
+    return SmokeRun(config, data, cache, work / "cache", work / "run", bundle)
 
 
 def rows_of(patients: int) -> list[Row]:
