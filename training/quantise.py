@@ -165,18 +165,35 @@ def _compare(
 
 
 def _name_float32(network: openvino.Model) -> list[str]:
+    """Name all up to the first convolutions, and the last ones with all after them.
+
+    A single network has one of each, several that answer together have one a member.
+    """
     operations = [
         operation
         for operation in network.get_ordered_ops()
         if operation.get_type_name() not in _FIXED
     ]
-    kinds = [operation.get_type_name() for operation in operations]
     names = [operation.get_friendly_name() for operation in operations]
-    head = network.output("activation_maps").node
-    while head.get_type_name() != "Convolution":
-        head = head.input_value(0).get_node()
-    stem = kinds.index("Convolution") + 1
-    return names[:stem] + names[names.index(head.get_friendly_name()) :]
+    sources = {
+        name: [port.get_node().get_friendly_name() for port in operation.input_values()]
+        for name, operation in zip(names, operations, strict=True)
+    }
+    convolutions = {
+        name
+        for name, operation in zip(names, operations, strict=True)
+        if operation.get_type_name() == "Convolution"
+    }
+    after_one: set[str] = set()
+    before_one: set[str] = set()
+    for name in names:
+        if any(source in after_one | convolutions for source in sources[name]):
+            after_one.add(name)
+    for name in reversed(names):
+        if name in before_one | convolutions:
+            before_one.update(sources[name])
+    ends = {name for name in names if name in after_one and name not in before_one}
+    return [name for name in names if name not in after_one or name in ends]
 
 
 @contextlib.contextmanager

@@ -129,3 +129,16 @@ def test_finished_members_are_not_fitted_again(folded: SmokeRun) -> None:
     before = (folded.run / "member0" / "state.npz").stat().st_mtime_ns
     fit_folds(folded.config, folded.data.split, folded.cache, folded.run)
     assert (folded.run / "member0" / "state.npz").stat().st_mtime_ns == before
+
+
+def test_every_member_is_quantised_but_for_its_first_and_last_convolution(
+    folded: SmokeRun,
+) -> None:
+    from training.quantise import quantise
+
+    images = list(folded.cache.pixels[:8])
+    operations = quantise(folded.bundle, images).get_ops()
+    convolutions = [one for one in operations if one.get_type_name() == "Convolution"]
+    whole = sum(one.input_value(1).get_node().get_type_name() == "Constant" for one in convolutions)
+    assert whole == 2 * FOLDS
+    assert len(convolutions) > 2 * whole
