@@ -71,7 +71,7 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
     else:
         print(
             f"TensorFlow is not installed here. Where it is, `python -m training export {run} "
-            f"--out {model}` makes the bundle."
+            f"--out {model} --data {data.folder}` makes the bundle."
         )
 
 
@@ -101,7 +101,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     probabilities = {name: apply_scaling(scalings, logits[name]) for name in rows}
     if config.folds:
         folds = assign_folds(rows["validation"], config.folds, config.seed)
-        probabilities["validation"] = cross_calibrate(logits["validation"], labels, folds)
+        probabilities["validation"] = cross_calibrate(honest, labels, folds)
     summary = {
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},

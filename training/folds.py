@@ -25,6 +25,7 @@ from training.prepare import Cache
 from training.quiet import start_keras
 from training.split import Split, assign_folds
 from training.table import Row
+from training.workers import end_with_parent
 
 OUT_OF_FOLD: Final = "out_of_fold.npy"
 
@@ -75,6 +76,8 @@ def read_out_of_fold(config: TrainConfig, split: Split, run: Path) -> Floats:
 
 
 def _start_worker(*, one_core: bool) -> None:
+    # Otherwise a killed run would fit on, into the folder that `resume` then fits into.
+    end_with_parent()
     if one_core:
         os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
     start_keras()

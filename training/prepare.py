@@ -8,7 +8,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from contract.pixels import CONTRACT_VERSION, to_model_input
 from contract.radiograph import read
 from training.errors import CacheError, DataError
 from training.record import replace_text
+from training.workers import end_with_parent
 
 _PIXELS: Final = "images.npy"
 _META: Final = "meta.json"
@@ -136,25 +136,13 @@ def _read_in_parallel(
     # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent) as executor,
+        ProcessPoolExecutor(os.cpu_count(), context, end_with_parent) as executor,
         tqdm(None, "prepare", len(paths), initial=prepared, unit="image") as bar,
     ):
         read_one = partial(_read_input, size=size)
         for image in executor.map(read_one, paths[prepared:], chunksize=_CHUNK):
             yield image
             bar.update()
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed; it would wait for work for ever."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _read_input(path: Path, size: int) -> NDArray[np.uint8]:

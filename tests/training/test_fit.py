@@ -11,6 +11,9 @@ from training.checkpoint import History
 from training.config import read_config
 from training.quiet import start_keras
 
+# Keras 3.15 converts tensors in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 ROOT = Path(__file__).parents[2]
 
 # Two logical CPUs stand for two GPUs. All images are the same, so that the statistics of batch
