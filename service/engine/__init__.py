@@ -27,6 +27,7 @@ class Engine(Protocol):
     """Runs the network of a bundle; `infer` may be called from several threads at once."""
 
     name: str
+    precision: str
 
     def infer(self, image: NDArray[np.uint8]) -> Outputs:
         """Answer one image, uint8[S,S,1]."""

@@ -18,6 +18,7 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
+    precision = "float32"
 
     def __init__(self, bundle: Bundle, streams: int) -> None:
         core = openvino.Core()

@@ -13,6 +13,7 @@ class TensorFlowEngine:
     """The SavedModel's own signature, one image at a time, in full float32 on any device."""
 
     name = "tensorflow"
+    precision = "float32"
 
     def __init__(self, bundle: Bundle) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
