@@ -1,7 +1,6 @@
 """What all tests share: the folder of real files beside the checkout, and a running service."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -77,8 +77,8 @@ class Service:
 
 def open_connection(url: str) -> socket.socket:
     """Connect to the server of a URL such as http://127.0.0.1:8000."""
-    host, port = re.fullmatch(r"http://([\d.]+):(\d+)", url).groups()
-    return socket.create_connection((host, int(port)), timeout=60)
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
