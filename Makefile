@@ -7,7 +7,7 @@ UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-
 IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
-.PHONY: help run test chromium check format openapi train image image-test requests bench bench-page lock clean
+.PHONY: help run test chromium check format openapi train image image-test requests bench bench-page soak lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNe
 
 bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
+
+soak: .venv/ready  ## minutes of overload, crowds, faults and new versions (PARTS="overload memory")
+	$(IN_DEV) -m benchmarks.soak $(PARTS)
 
 lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt

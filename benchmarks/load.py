@@ -48,8 +48,8 @@ class Load:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for _, writer in self._idle:
-            writer.close()
+        for stream in self._idle:
+            stream[1].close()
 
     async def send(self, request: bytes, into: list[Answer] | None = None) -> Answer:
         """Send one request and note its answer."""

@@ -134,6 +134,8 @@ class Decoder:
         """End the workers, also those that decode."""
         for worker in (*self._idle, *self._busy):
             self._end(worker)
+        self._idle.clear()
+        self._busy.clear()
         for worker in self._ended:
             worker.reap(None)
 
@@ -167,15 +169,19 @@ class Decoder:
                 return None
             raise _crashed() from error
         finally:
-            self._busy.discard(worker)
-            if usable:
-                self._idle.append(worker)
-            else:
-                # Whatever broke the exchange off, an unread answer must not meet the next request.
-                self._end(worker)
-                with contextlib.suppress(*_NO_PROCESS):
-                    self.replace_dead()
+            if worker in self._busy:  # not closed meanwhile
+                self._put_back(worker, usable=usable)
         return answer
+
+    def _put_back(self, worker: "_Worker", *, usable: bool) -> None:
+        self._busy.remove(worker)
+        if usable:
+            self._idle.append(worker)
+            return
+        # Whatever broke the exchange off, an unread answer must not meet the next request.
+        self._end(worker)
+        with contextlib.suppress(*_NO_PROCESS):
+            self.replace_dead()
 
 
 class _Worker:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from contract.errors import InputError
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
-from service.documentation import BODY, MODEL, PROBLEMS, describe_png
+from service.documentation import BODY, METRICS, MODEL, PROBLEMS, describe_png
 from service.engine import Outputs
 from service.metrics import Metrics
 from service.model import Model
@@ -225,7 +225,12 @@ async def model(request: Request) -> dict[str, Any]:
     return dict(state.model.bundle.description)
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses=METRICS,
+)
 async def metrics(request: Request) -> Response:
     """Get counters, histograms and gauges in Prometheus' text format."""
     return Response(generate_latest(_metrics(request).registry), media_type=CONTENT_TYPE_LATEST)
