@@ -6,7 +6,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
+
+# The service closes a connection that is idle for 5 s; a request must not meet that.
+_STALE_S: Final = 2.0
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -42,13 +45,13 @@ class Load:
     def __init__(self, port: int) -> None:
         self.port = port
         self.answers: list[Answer] = []
-        self._idle: list[Stream] = []
+        self._idle: list[tuple[float, Stream]] = []
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        for stream in self._idle:
+    async def __aexit__(self, *exception: object) -> None:
+        for _, stream in self._idle:
             stream[1].close()
 
     async def send(self, request: bytes, into: list[Answer] | None = None) -> Answer:
@@ -73,12 +76,15 @@ class Load:
         except BaseException:
             writer.close()
             raise
-        self._idle.append((reader, writer))
+        self._idle.append((time.monotonic(), (reader, writer)))
         return Answer(int(head.split(maxsplit=2)[1]), body, time.monotonic() - started)
 
     async def _connection(self) -> Stream:
-        if self._idle:
-            return self._idle.pop()
+        while self._idle:
+            since, (reader, writer) = self._idle.pop()
+            if time.monotonic() - since < _STALE_S and not reader.at_eof():
+                return reader, writer
+            writer.close()
         return await self.connect()
 
     async def connect(self) -> Stream:
