@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium check format openapi train image image-test requests \
-	bench bench-page fuzz sbom audit lock clean
+	bench bench-page fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -69,6 +69,9 @@ sbom: .venv/ready  ## write build/sbom.json, the bill of materials of the servic
 
 audit: .venv/ready  ## look up known vulnerabilities of everything that is locked (needs the network)
 	$(IN_DEV) -m supply.audit requirements/*.txt $(if $(AUDIT),-- $(AUDIT))
+
+soak: .venv/ready  ## minutes of overload, crowds, faults and new versions (PARTS="overload memory")
+	$(IN_DEV) -m benchmarks.soak $(PARTS)
 
 lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	$(UV_COMPILE) requirements/dev.in -o requirements/dev.txt

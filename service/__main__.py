@@ -1,6 +1,7 @@
 """`python -m service`: load the model, serve, drain on SIGTERM."""
 
 import os
+import resource
 import sys
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ EXIT_ADDRESS = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
 _LAST_REQUESTS_S = 0.5
+_OPEN_FILES = 65_536
 
 
 def main() -> int:
@@ -32,6 +34,7 @@ def main() -> int:
     from service.settings import Settings, SettingsError
 
     configure_logging()
+    _allow_open_files()
     try:
         settings = Settings.from_environment()
         model = load_model(settings)
@@ -44,6 +47,14 @@ def main() -> int:
     from service.app import create_app
 
     return _serve(create_app(settings, model), settings)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit on open files, often 1024, so that idle connections do not use it up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:

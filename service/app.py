@@ -8,9 +8,11 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, problems
+from service.metrics import Metrics, StateCollector
 from service.model import Model
 from service.observability import RequestLog, log_event
 from service.page import page_router
+from service.reload import follow_versions
 from service.routes import router
 from service.settings import Settings
 from service.state import State
@@ -24,11 +26,16 @@ findings, to `/explain` and see where the network looked, to `/radiograph` and g
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
     """Build the application around a loaded model; workers start with its lifespan."""
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = app.state.service = State.start(settings, model)
-        watch = asyncio.create_task(state.decoder.watch())
+        state = app.state.service = State.start(settings, model, metrics.queue_wait.observe)
+        metrics.registry.register(StateCollector(state))
+        watches = [
+            asyncio.create_task(state.decoder.watch()),
+            asyncio.create_task(follow_versions(state, metrics)),
+        ]
         bundle = model.bundle
         log_event(
             "ready",
@@ -43,7 +50,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         try:
             yield
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             state.close()
             log_event("stopped")
 
@@ -55,9 +63,10 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.metrics = metrics
     app.include_router(router)
     app.include_router(page_router())
     problems.install(app)
     app.add_middleware(problems.UnexpectedErrors)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, count=metrics.count_request)
     return app

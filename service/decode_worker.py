@@ -1,10 +1,14 @@
 """What runs in a decoding worker process: confined, silent, one file after another."""
 
+import contextlib
+import hashlib
 import json
 import os
 import resource
 import signal
-from multiprocessing.connection import Connection
+import socket
+from pathlib import Path
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -14,38 +18,45 @@ from contract.errors import InputError
 from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
 
+TASK_HEAD: Final = Struct("!QII")
+"""Length of the file in bytes, side of the network's input, largest side of the display image."""
+ANSWER_HEAD: Final = Struct("!I")
+"""Length of the JSON of an answer in bytes."""
 OUT_OF_MEMORY: Final = "decode_memory"
 _MIB: Final = 1 << 20
+_FIRST_FOR_THE_KERNEL: Final = "1000"
 _NO_DISPLAY: Final = np.zeros((0, 0), np.uint8)
 
 
-def serve(pipe: Connection, size: int, timeout_s: float, memory_mib: int) -> None:
-    """Answer files from the pipe until it closes.
+def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
+    """Answer files from the connection until it closes.
 
-    A task is two messages: JSON with `display_side`, then the file. The answer is JSON with
-    `facts`, `warnings` and `shapes`, then one message of uint8 for each shape; or JSON with `code`
-    and `detail`.
+    A task is TASK_HEAD and the file. The answer is ANSWER_HEAD and JSON with `facts`, `warnings`
+    and `shapes`, then the uint8 of each shape; or JSON with `code` and `detail`.
     """
     _confine(memory_mib)
-    while True:
-        try:
-            task = json.loads(pipe.recv_bytes())
-            data = pipe.recv_bytes()
-        except EOFError:
-            return
+    connection.setblocking(True)
+    stream = connection.makefile("rwb")
+    while head := stream.read(TASK_HEAD.size):
+        length, size, display_side = TASK_HEAD.unpack(head)
+        data = stream.read(length)
         # Ends the process even inside a decoder that loops, should the API process be gone.
         signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-        answer, arrays = _answer(data, size, task["display_side"])
+        answer, arrays = _answer(data, size, display_side)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pipe.send_bytes(json.dumps(answer).encode())
+        text = json.dumps(answer).encode()
+        stream.write(ANSWER_HEAD.pack(len(text)) + text)
         for array in arrays:
-            pipe.send_bytes(array.tobytes())
+            stream.write(array.data)
+        stream.flush()
 
 
 def _confine(memory_mib: int) -> None:
     """Limit memory, write no files, and say nothing: decoders print values of the file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError):  # where memory runs out, a decoder goes and not the service
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_FOR_THE_KERNEL)
     limit = memory_mib * _MIB
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -69,6 +80,10 @@ def _answer(
         detail = "The file needs too much memory to decode; send it at a lower resolution."
         return {"code": OUT_OF_MEMORY, "detail": detail}, []
     height, width = radiograph.pixels.shape
-    facts = [radiograph.format, width, height, radiograph.bits]
-    shapes = [pixels.shape, display.shape]
-    return {"shapes": shapes, "facts": facts, "warnings": radiograph.warnings}, [pixels, display]
+    sha256 = hashlib.sha256(data).hexdigest()
+    answer = {
+        "shapes": [pixels.shape, display.shape],
+        "facts": [radiograph.format, width, height, radiograph.bits, sha256],
+        "warnings": radiograph.warnings,
+    }
+    return answer, [np.ascontiguousarray(pixels), np.ascontiguousarray(display)]

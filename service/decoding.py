@@ -1,16 +1,19 @@
 """A pool of killable worker processes that turn bytes into pixels.
 
 Decoders of medical images crash, loop and allocate without end on damaged files (docs/decoding.md).
-So no image is parsed in the API process: every thread of a small pool takes one worker process,
-sends it the bytes over a pipe and kills it when its time is up. One bad file costs its own request.
+So no image is parsed in the API process: a request takes one worker process, sends it the bytes
+over a socket and kills it when its time is up. One bad file costs its own request.
 """
 
 import asyncio
+import contextlib
 import json
+import math
 import multiprocessing
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+import os
+import signal
+import socket
+from multiprocessing import forkserver
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,19 +21,23 @@ from numpy.typing import NDArray
 
 from contract import errors
 from contract.errors import InputError, InputWarning, UnusableFile
-from service.decode_worker import OUT_OF_MEMORY, serve
+from service.decode_worker import ANSWER_HEAD, OUT_OF_MEMORY, TASK_HEAD, serve
 from service.observability import log_event
 
-_WATCH_INTERVAL_S: Final = 0.5
+_WATCH_INTERVAL_S: Final = 0.25
+# A worker that somebody else kills, such as the kernel when memory runs out, costs no request.
+_TRIES: Final = 2
 # What starting a process raises at a limit of the machine; it is tried again.
 _NO_PROCESS: Final = (OSError, RuntimeError, EOFError)
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
+_Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
 
 
 class DecodedInput(NamedTuple):
     """The network's input, uint8[S,S,1], and the facts of its file; sizes in pixels.
 
     `display`: the radiograph for people, uint8[h,w], empty unless it was asked for.
+    `sha256`: of the file, in hexadecimal.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,6 +46,7 @@ class DecodedInput(NamedTuple):
     width: int
     height: int
     bits: int
+    sha256: str
     warnings: tuple[InputWarning, ...]
 
 
@@ -69,168 +77,199 @@ _ERRORS: Final[dict[str, type[InputError]]] = {
 
 
 class Decoder:
-    """A pool of worker processes; `close` ends them.
+    """A pool of worker processes, used by one event loop; `close` ends them.
 
-    `size`: side of the network's input in pixels. `workers`: processes, one for each core is right.
-    A place in the pool is empty while its worker is dead; who takes the place starts a new one.
+    `workers`: processes, one for each core is right. `restarts`: how many had to be replaced.
     """
 
-    def __init__(self, size: int, workers: int, timeout_s: float, memory_mib: int) -> None:
+    def __init__(self, workers: int, timeout_s: float, memory_mib: int) -> None:
         _CONTEXT.set_forkserver_preload(["service.decode_worker"])
-        self._settings = (size, timeout_s, memory_mib)
+        self._settings = (timeout_s, memory_mib)
         self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(workers, "decode")
-        self._running: set[_Worker] = set()
-        self._places: SimpleQueue[_Worker | None] = SimpleQueue()
         self._count = workers
-        for _ in range(workers):
-            self._places.put(self._start())
+        self._places = asyncio.Semaphore(workers)
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+        self._ended: list[_Worker] = []
+        self.restarts = -workers
+        self._fill()
 
-    async def decode(self, data: bytes, display_side: int = 0) -> DecodedInput:
+    async def decode(self, data: bytes, size: int, display_side: int = 0) -> DecodedInput:
         """Decode one file in a worker process.
 
-        `display_side`: also return `display`, at most that many pixels a side; 0 for none.
+        `size`: side of the network's input in pixels. `display_side`: also return `display`, at
+        most that many pixels a side; 0 for none.
         Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._decode, data, display_side)
+        async with self._places:
+            for _ in range(_TRIES):
+                answer = await self._ask(data, size, display_side)
+                if answer is not None:
+                    return _unpack(*answer)
+        raise _crashed()
 
     async def watch(self) -> None:
         """Replace workers that die while idle, for as long as the service runs."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             try:
-                await asyncio.get_running_loop().run_in_executor(self._pool, self._replace_dead)
+                self.replace_dead()
             except _NO_PROCESS as error:
                 log_event("no_worker", error=type(error).__name__)
 
     def alive(self) -> bool:
         """Whether every worker process runs."""
-        running = list(self._running)
-        return len(running) == self._count and all(worker.is_alive() for worker in running)
+        workers = [*self._idle, *self._busy]
+        return len(workers) == self._count and all(worker.is_alive() for worker in workers)
+
+    def replace_dead(self) -> None:
+        """Start a worker for each that died; raises what starting a process raises."""
+        self._ended = [worker for worker in self._ended if not worker.reap(0)]
+        for worker in [worker for worker in self._idle if not worker.is_alive()]:
+            self._idle.remove(worker)
+            self._end(worker)
+        self._fill()
 
     def close(self) -> None:
-        """Wait for the files being decoded, then end the workers."""
-        self._pool.shutdown()
-        for worker in list(self._running):
+        """End the workers, also those that decode."""
+        for worker in (*self._idle, *self._busy):
             self._end(worker)
+        self._idle.clear()
+        self._busy.clear()
+        for worker in self._ended:
+            worker.reap(None)
 
-    def _start(self) -> "_Worker":
-        worker = _Worker(self._settings)
-        self._running.add(worker)
-        return worker
+    def _fill(self) -> None:
+        while len(self._idle) + len(self._busy) < self._count:
+            self._idle.append(_Worker(*self._settings))
+            self.restarts += 1
 
     def _end(self, worker: "_Worker") -> None:
-        self._running.discard(worker)
-        worker.close()
+        # Freeing a gigabyte takes the kernel a while, so that its end is not waited for here.
+        worker.kill()
+        self._ended.append(worker)
 
-    def _living(self, worker: "_Worker | None") -> "_Worker":
-        """Return the worker, or a new one where it was killed while idle."""
-        if worker is not None and worker.is_alive():
-            return worker
-        if worker is not None:
-            self._end(worker)
-        return self._start()
-
-    def _replace_dead(self) -> None:
-        for _ in range(self._count):
-            try:
-                worker = self._places.get_nowait()
-            except Empty:
-                return
-            replacement = None
-            try:
-                replacement = self._living(worker)
-            finally:
-                self._places.put(replacement)
-
-    def _decode(self, data: bytes, display_side: int) -> DecodedInput:
-        place, worker = self._places.get(), None
+    async def _ask(self, data: bytes, size: int, display_side: int) -> _Answer | None:
+        """Return the answer of a worker, or None where somebody else killed it."""
+        if not self._idle or not self._idle[-1].is_alive():
+            self.replace_dead()
+        worker = self._idle.pop()
+        self._busy.add(worker)
+        usable = False
         try:
-            worker = self._living(place)
-            answer = worker.ask(data, display_side, self._timeout_s)
-        except BaseException:
-            # Whatever broke the exchange off, an unread answer must not meet the next request.
-            if worker is not None:
-                self._end(worker)
-            worker = self._try_start()
-            raise
+            async with asyncio.timeout(self._timeout_s):
+                answer = await worker.ask(data, size, display_side)
+            usable = True
+        except TimeoutError as error:
+            raise DecodeTimeout(
+                f"The file did not decode within {self._timeout_s:g} s; send it uncompressed."
+            ) from error
+        except (EOFError, OSError) as error:
+            if worker.killed_from_outside():
+                return None
+            raise _crashed() from error
         finally:
-            self._places.put(worker)
-        return _unpack(*answer)
+            if worker in self._busy:  # not closed meanwhile
+                self._put_back(worker, usable=usable)
+        return answer
 
-    def _try_start(self) -> "_Worker | None":
-        try:
-            return self._start()
-        except _NO_PROCESS:
-            return None
+    def _put_back(self, worker: "_Worker", *, usable: bool) -> None:
+        self._busy.remove(worker)
+        if usable:
+            self._idle.append(worker)
+            return
+        # Whatever broke the exchange off, an unread answer must not meet the next request.
+        self._end(worker)
+        with contextlib.suppress(*_NO_PROCESS):
+            self.replace_dead()
 
 
 class _Worker:
-    """One worker process, used by one thread at a time."""
+    """One worker process, asked one file at a time."""
 
-    def __init__(self, settings: tuple[int, float, int]) -> None:
-        self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=serve, args=(theirs, *settings), daemon=True)
-        self._process.start()
-        theirs.close()
+    def __init__(self, timeout_s: float, memory_mib: int) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        with theirs:
+            self._process = _CONTEXT.Process(
+                target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
+            )
+            try:
+                self._process.start()
+            except BaseException as error:
+                self._socket.close()
+                if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                    _forget_forkserver()
+                raise
 
     @property
     def pid(self) -> int | None:
         return self._process.pid
 
-    def ask(
-        self, data: bytes, display_side: int, timeout_s: float
-    ) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
-        """Send one file and return the worker's answer and arrays, or kill it in time."""
-        late = threading.Event()
+    async def ask(self, data: bytes, size: int, display_side: int) -> _Answer:
+        """Send one file and return the worker's answer and arrays.
 
-        def kill() -> None:
-            late.set()
-            self._process.kill()
-
-        # Killing the process ends a blocked send as well as a blocked receive.
-        timer = threading.Timer(timeout_s, kill)
-        timer.start()
-        try:
-            self._pipe.send_bytes(json.dumps({"display_side": display_side}).encode())
-            self._pipe.send_bytes(data)
-            answer = json.loads(self._pipe.recv_bytes())
-            arrays = [
-                np.frombuffer(self._pipe.recv_bytes(), np.uint8).reshape(shape)
-                for shape in answer.get("shapes", ())
-            ]
-        except (EOFError, OSError) as error:
-            if not late.is_set():
-                raise DecodeCrashed(
-                    "The file brought its decoder down; send it uncompressed."
-                ) from error
-        finally:
-            timer.cancel()
-            timer.join()
-        if late.is_set():  # also where the answer came just before the kill
-            raise DecodeTimeout(
-                f"The file did not decode within {timeout_s:g} s; send it uncompressed."
-            )
+        Raises EOFError or OSError where the worker dies.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, TASK_HEAD.pack(len(data), size, display_side))
+        await loop.sock_sendall(self._socket, data)
+        (length,) = ANSWER_HEAD.unpack(await self._receive(ANSWER_HEAD.size))
+        answer = json.loads(await self._receive(length))
+        arrays = [
+            np.frombuffer(await self._receive(math.prod(shape)), np.uint8).reshape(shape)
+            for shape in answer.get("shapes", ())
+        ]
         return answer, arrays
 
-    def is_alive(self) -> bool:
-        try:
-            return self._process.is_alive()
-        except ValueError:  # closed by another thread between two looks
-            return False
+    async def _receive(self, length: int) -> bytearray:
+        loop, buffer, received = asyncio.get_running_loop(), bytearray(length), 0
+        while received < length:
+            count = await loop.sock_recv_into(self._socket, memoryview(buffer)[received:])
+            if not count:
+                raise EOFError
+            received += count
+        return buffer
 
-    def close(self) -> None:
-        self._pipe.close()
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def killed_from_outside(self) -> bool:
+        """Whether a dying process got SIGKILL, which no decoder sends to itself."""
+        self._process.join(1)
+        return self._process.exitcode == -signal.SIGKILL
+
+    def kill(self) -> None:
+        self._socket.close()
         self._process.kill()
-        self._process.join()
+
+    def reap(self, timeout_s: float | None) -> bool:
+        """Wait for the killed process; return whether it has ended."""
+        self._process.join(timeout_s)
+        if self._process.is_alive():
+            return False
         self._process.close()
+        return True
+
+
+def _crashed() -> DecodeCrashed:
+    return DecodeCrashed("The file brought its decoder down; send it uncompressed.")
+
+
+def _forget_forkserver() -> None:
+    """End the process that workers are forked from, so that the next start brings a new one.
+
+    It listens on a socket in the temporary folder, which cleaners of that folder remove.
+    """
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _unpack(answer: dict[str, Any], arrays: list[NDArray[np.uint8]]) -> DecodedInput:
     if "code" in answer:
         raise _ERRORS[answer["code"]](answer["detail"])
-    pixels, display = arrays
     warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
-    file_format, width, height, bits = answer["facts"]
-    return DecodedInput(pixels, display, file_format, width, height, bits, warnings)
+    pixels, display = arrays
+    file_format, width, height, bits, sha256 = answer["facts"]
+    return DecodedInput(pixels, display, file_format, width, height, bits, sha256, warnings)

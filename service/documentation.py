@@ -132,3 +132,15 @@ MODEL: Final[Responses] = {
         },
     }
 }
+
+METRICS: Final[Responses] = {
+    200: {
+        "description": "counters, histograms and gauges; docs/operations.md lists them",
+        "content": {
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": 'xpro_requests_total{code="ok",route="/predict"} 1.0\n',
+            }
+        },
+    }
+}

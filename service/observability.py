@@ -9,11 +9,14 @@ import logging
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG: Final = logging.getLogger("xpro")
+# Route, status, code and seconds of a request, as in the log.
+_Count = Callable[[str | None, int, str | None, float], None]
 
 
 class JsonFormatter(logging.Formatter):
@@ -55,10 +58,11 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 class RequestLog:
-    """Gives every request an id, its own and never the client's, and writes one line about it."""
+    """Gives every request an id, its own and never the client's, counts it and logs one line."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, count: _Count) -> None:
         self._app = app
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the server."""
@@ -85,13 +89,15 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            route = scope.get("route")
+            took_s = time.monotonic() - started
+            route, code = getattr(scope.get("route"), "path", None), scope["state"].get("code")
+            self._count(route, status, code, took_s)
             log_event(
                 "request",
                 request_id=request_id,
                 method=scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other",
-                route=getattr(route, "path", None),
+                route=route,
                 status=status,
-                code=scope["state"].get("code"),
-                duration_ms=round((time.monotonic() - started) * 1000, 1),
+                code=code,
+                duration_ms=round(took_s * 1000, 1),
             )

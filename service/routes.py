@@ -1,16 +1,22 @@
 """HTTP only: what comes in, what goes out."""
 
 import asyncio
-import hashlib
-from typing import Annotated, Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any, Final, Never
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from contract.errors import InputError
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
-from service.documentation import BODY, MODEL, PROBLEMS, describe_png
+from service.documentation import BODY, METRICS, MODEL, PROBLEMS, describe_png
 from service.engine import Outputs
+from service.metrics import Metrics
 from service.model import Model
 from service.rendering import render_overlay, render_png
 from service.schemas import Check, Health, Prediction
@@ -27,6 +33,58 @@ class _Png(Response):
     media_type = "image/png"
 
 
+class _Turn:
+    """One file's way through decoding and one version of the model, in a lane of the line."""
+
+    def __init__(self, request: Request, state: State, data: bytes) -> None:
+        self.model = state.model
+        self._request = request
+        self._state = state
+        self._metrics = _metrics(request)
+        self._data = data
+
+    async def decode(self, display_side: int = 0) -> DecodedInput:
+        """Decode the file; `display_side` as for Decoder.decode."""
+        size = self.model.bundle.input_size
+        try:
+            with self._metrics.decode.time():
+                return await self._state.decoder.decode(self._data, size, display_side)
+        except InputError as error:
+            self._metrics.count_decode_failure(error.code)
+            raise
+
+    async def infer(self, decoded: DecodedInput) -> Outputs:
+        """Answer the file, unless its client has gone meanwhile."""
+        if await self._request.is_disconnected():
+            raise ClientDisconnect
+        with self._metrics.inference.time():
+            return await self._state.inference.infer(self.model.engine, decoded.pixels)
+
+
+@asynccontextmanager
+async def _turn(request: Request) -> AsyncIterator[_Turn]:
+    """Read the body and wait in line; a full line refuses before the body is read."""
+    state: State = request.app.state.service
+    state.line.check()
+    async with (
+        state.uploads.receive(request) as data,
+        state.line.turn(partial(_leave, request)),
+    ):
+        yield _Turn(request, state, data)
+
+
+async def _leave(request: Request) -> Never:
+    """Raise ClientDisconnect as soon as the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect
+
+
+def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
 @router.post(
     "/predict",
     summary="14 probabilities for one radiograph",
@@ -39,29 +97,25 @@ async def predict(
     maps: Annotated[bool, Query(description="also return the class activation maps")] = False,
 ) -> Response:
     """Post a PNG, JPEG or DICOM file as the one part `file`; its content tells the format."""
-    state: State = request.app.state.service
-    async with state.uploads.receive(request) as data, state.line.place():
-        decoded = await state.decoder.decode(data)
-        outputs = await state.inference.infer(decoded.pixels)
-        digest = await asyncio.to_thread(_sha256, data)
-    answer = _answer(request.state.request_id, state.model, decoded, digest, outputs)
+    async with _turn(request) as turn:
+        decoded = await turn.decode()
+        outputs = await turn.infer(decoded)
+    _metrics(request).observe_probabilities(outputs.probabilities)
+    answer = _answer(request.state.request_id, turn.model, decoded, outputs)
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)
         answer["activation_maps"] = dict(zip(FINDINGS, by_finding.tolist(), strict=True))
-    answer["disclaimer"] = f"{_DISCLAIMER} {state.model.bundle.description['intended_use']}"
+    answer["disclaimer"] = f"{_DISCLAIMER} {turn.model.bundle.description['intended_use']}"
     return JSONResponse(answer)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _answer(
-    request_id: str, model: Model, decoded: DecodedInput, sha256: str, outputs: Outputs
+    request_id: str, model: Model, decoded: DecodedInput, outputs: Outputs
 ) -> dict[str, Any]:
     # Through str: the shortest decimal that is this float32, so that nothing is added or lost.
     probabilities = [float(str(probability)) for probability in outputs.probabilities]
-    facts = {name: getattr(decoded, name) for name in ("format", "width", "height", "bits")}
+    names = ("format", "width", "height", "bits", "sha256")
+    facts = {name: getattr(decoded, name) for name in names}
     warnings = [warning._asdict() for warning in decoded.warnings]
     bundle = model.bundle
     return {
@@ -72,7 +126,7 @@ def _answer(
             "digest": bundle.digest,
             "precision": model.engine.precision,
         },
-        "input": {**facts, "sha256": sha256, "warnings": warnings},
+        "input": {**facts, "warnings": warnings},
         "probabilities": dict(zip(FINDINGS, probabilities, strict=True)),
         "findings": [
             {
@@ -101,9 +155,8 @@ async def radiograph(request: Request) -> Response:
 
     Nothing is enlarged. A viewer without a DICOM decoder shows it; the page does.
     """
-    state: State = request.app.state.service
-    async with state.uploads.receive(request) as data, state.line.place():
-        decoded = await state.decoder.decode(data, _RADIOGRAPH_SIDE)
+    async with _turn(request) as turn:
+        decoded = await turn.decode(_RADIOGRAPH_SIDE)
         png = await asyncio.to_thread(render_png, decoded.display)
     return _Png(png)
 
@@ -132,10 +185,9 @@ async def explain(
     The colours run over the range of this one map: they say where the evidence is strongest, not
     how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers.
     """
-    state: State = request.app.state.service
-    async with state.uploads.receive(request) as data, state.line.place():
-        decoded = await state.decoder.decode(data, _OVERLAY_SIDE)
-        outputs = await state.inference.infer(decoded.pixels)
+    async with _turn(request) as turn:
+        decoded = await turn.decode(_OVERLAY_SIDE)
+        outputs = await turn.infer(decoded)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
         png = await asyncio.to_thread(render_overlay, decoded.display, activation_map)
     return _Png(png)
@@ -148,10 +200,13 @@ async def explain(
 async def ready(request: Request) -> Response:
     """200 while requests are answered; 503 with each check from the moment draining begins."""
     state: State = request.app.state.service
-    engine = state.model.engine
-    replayed = f"verified, golden examples replayed by {engine.name} in {engine.precision}"
+    version, engine = state.model.bundle.version, state.model.engine
+    detail = f"version {version} verified, golden examples replayed by {engine.name}"
+    detail += f" in {engine.precision}"
+    if state.refused is not None:
+        detail += "; a newer version was refused, the log says why"
     checks = {
-        "model": Check(ok=True, detail=replayed),
+        "model": Check(ok=True, detail=detail),
         "decoding": Check(ok=state.decoder.alive(), detail="worker processes"),
         "accepting": Check(
             ok=not state.draining, detail="draining" if state.draining else "open for requests"
@@ -180,3 +235,14 @@ async def model(request: Request) -> dict[str, Any]:
     state: State = request.app.state.service
     served = state.model
     return {**served.bundle.description, "precision": served.engine.precision}
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses=METRICS,
+)
+async def metrics(request: Request) -> Response:
+    """Get counters, histograms and gauges in Prometheus' text format."""
+    return Response(generate_latest(_metrics(request).registry), media_type=CONTENT_TYPE_LATEST)

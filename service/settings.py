@@ -44,6 +44,7 @@ class Settings(BaseModel):
     decode_timeout_s: float = Field(default=5.0, gt=0, le=600)
     decode_memory_mib: int = Field(default=1536, ge=512, le=65536)
     max_waiting: int = Field(default=64, ge=1, le=10_000)
+    wait_timeout_s: float = Field(default=20.0, gt=0, le=3600)
     drain_s: float = Field(default=2.0, ge=0, le=600)
     shutdown_s: int = Field(default=25, ge=1, le=600)
 

@@ -1,5 +1,6 @@
 """What the running service holds between requests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.decoding import Decoder
@@ -11,7 +12,11 @@ from service.uploads import Uploads
 
 @dataclass
 class State:
-    """Made when the application starts, closed when it ends; `draining` is set by SIGTERM."""
+    """Made when the application starts, closed when it ends.
+
+    `model`: replaced as a whole by a new version; a request takes it once. `refused`: why the
+    newest version does not answer. `draining`: set by SIGTERM.
+    """
 
     settings: Settings
     model: Model
@@ -19,19 +24,18 @@ class State:
     inference: InferencePool
     line: WaitingLine
     uploads: Uploads
+    refused: str | None = None
     draining: bool = False
 
     @classmethod
-    def start(cls, settings: Settings, model: Model) -> "State":
-        """Start the decoding workers and the inference threads."""
-        decoder = Decoder(
-            model.bundle.input_size,
-            settings.streams,
-            settings.decode_timeout_s,
-            settings.decode_memory_mib,
-        )
-        inference = InferencePool(model.engine, settings.streams)
-        line = WaitingLine(settings.max_waiting, settings.streams)
+    def start(cls, settings: Settings, model: Model, waited: Callable[[float], None]) -> "State":
+        """Start the decoding workers and the inference threads.
+
+        `waited`: told the seconds that each request stood in line.
+        """
+        decoder = Decoder(settings.streams, settings.decode_timeout_s, settings.decode_memory_mib)
+        inference = InferencePool(settings.streams)
+        line = WaitingLine(settings.max_waiting, settings.streams, settings.wait_timeout_s, waited)
         uploads = Uploads(
             settings.max_upload_mib, settings.max_buffered_mib, settings.upload_timeout_s
         )

@@ -49,7 +49,8 @@ class Uploads:
 
     def __init__(self, max_mib: int, max_buffered_mib: int, timeout_s: float) -> None:
         self._max_mib = max_mib
-        self._room = max_buffered_mib * _MIB
+        self._max_held = max_buffered_mib * _MIB
+        self.held_bytes = 0
         self._timeout_s = timeout_s
 
     @asynccontextmanager
@@ -70,7 +71,7 @@ class Uploads:
                 raise self._too_large()
             yield data
         finally:
-            self._room += sum(taken)
+            self.held_bytes -= sum(taken)
 
     async def _read_form(self, request: Request, taken: list[int]) -> bytes:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -109,10 +110,10 @@ class Uploads:
         async for chunk in request.stream():
             taken.append(len(chunk))
             received += len(chunk)
-            self._room -= len(chunk)
+            self.held_bytes += len(chunk)
             if received > limit:
                 raise self._too_large()
-            if self._room < 0:
+            if self.held_bytes > self._max_held:
                 raise LineFull(_ROOM_RETRY_S)
             yield chunk
 

@@ -1,7 +1,6 @@
 """What all tests share: the folder of real files beside the checkout, and a running service."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -79,10 +79,23 @@ class Service:
         self.process.send_signal(signal.SIGTERM)
 
 
+def open_connection(url: str) -> socket.socket:
+    """Connect to the server of a URL such as http://127.0.0.1:8000."""
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Look again and again until the condition holds; fails after a time no machine needs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def post_raw(url: str, request: bytes) -> tuple[int, bytes]:
     """Send raw bytes of a request to the server and return status and body of its answer."""
-    host, port = re.fullmatch(r"http://([\d.]+):(\d+)", url).groups()
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with open_connection(url) as connection:
         connection.sendall(request)
         answer = b""
         while chunk := connection.recv(65536):

@@ -15,6 +15,33 @@ def encode(pixels: np.ndarray, file_format: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+def predict_request(data: bytes, headers: str = "", path: str = "/predict") -> bytes:
+    """A whole request that posts a file, as bytes."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + data
+        + b"\r\n--x--\r\n"
+    )
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n{headers}"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def read_metrics(service) -> dict[str, float]:
+    """What /metrics says, by name and labels."""
+    lines = service.client.get("/metrics").text.splitlines()
+    samples = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, value in samples}
+
+
+@pytest.fixture(scope="session")
+def large_png() -> bytes:
+    """48 megapixels of 16-bit noise-free ramp: about half a second of decoding."""
+    return encode(np.tile(np.arange(8000, dtype=np.uint16) * 8, (6000, 1)))
+
+
 @pytest.fixture(scope="session")
 def png() -> bytes:
     """A drawn radiograph as 8-bit grey PNG."""

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import resource
 import signal
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import imagecodecs
@@ -16,7 +18,9 @@ import pytest
 from contract.errors import DamagedFile, InputError
 from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
+from service.decode_worker import TASK_HEAD
 from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout
+from tests.conftest import wait_until
 from tests.service.conftest import encode
 
 SIZE = 64
@@ -24,52 +28,39 @@ SIZE = 64
 
 @pytest.fixture
 def decoder():
-    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
     yield pool
     pool.close()
 
 
-@pytest.fixture(scope="module")
-def large_png() -> bytes:
-    """48 megapixels of 16-bit noise-free ramp: about half a second of decoding."""
-    return encode(np.tile(np.arange(8000, dtype=np.uint16) * 8, (6000, 1)))
-
-
 def decode(pool: Decoder, data: bytes):
-    return asyncio.run(pool.decode(data))
-
-
-def cpu_s(pool: Decoder) -> float:
-    return sum(psutil.Process(worker_pid(pool)).cpu_times()[:2])
-
-
-def wait_until(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    return asyncio.run(pool.decode(data, SIZE))
 
 
 def worker_pid(pool: Decoder) -> int:
-    (worker,) = pool._running
+    (worker,) = workers(pool)
     return worker.pid
+
+
+def workers(pool: Decoder):
+    return [*pool._idle, *pool._busy]
 
 
 def test_a_worker_gives_exactly_what_the_contract_gives(decoder, png):
     decoded = decode(decoder, png)
     assert np.array_equal(decoded.pixels, to_model_input(read(png), SIZE))
-    assert decoded[2:6] == ("PNG", 256, 256, 8)
+    assert decoded[2:7] == ("PNG", 256, 256, 8, hashlib.sha256(png).hexdigest())
     assert decoded.display.size == 0
 
 
 def test_a_worker_gives_the_display_image_that_is_asked_for(decoder, png):
     for side, shape in ((100, (100, 100)), (2048, (256, 256))):
-        decoded = asyncio.run(decoder.decode(png, display_side=side))
+        decoded = asyncio.run(decoder.decode(png, SIZE, display_side=side))
         assert decoded.display.shape == shape
         assert np.array_equal(decoded.display, to_display(read(png), side))
         assert np.array_equal(decoded.pixels, to_model_input(read(png), SIZE))
     wide = encode(np.tile(np.arange(256, dtype=np.uint8), (200, 4)))
-    assert asyncio.run(decoder.decode(wide, display_side=512)).display.shape == (100, 512)
+    assert asyncio.run(decoder.decode(wide, SIZE, display_side=512)).display.shape == (100, 512)
 
 
 def test_warnings_of_the_contract_come_through(decoder):
@@ -87,32 +78,32 @@ def test_errors_of_the_contract_come_through_with_code_and_message(decoder, png)
 
 
 def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_answered(large_png, png):
-    pool = Decoder(SIZE, workers=1, timeout_s=0.05, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=0.05, memory_mib=1536)
     try:
         with pytest.raises(DecodeTimeout):
             decode(pool, large_png)
-        pool._timeout_s = 5.0
+        pool._timeout_s = 60.0
         assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
 
 
 def test_a_worker_that_does_not_even_read_is_given_up(png):
-    pool = Decoder(SIZE, workers=1, timeout_s=0.3, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=0.3, memory_mib=1536)
     try:
         os.kill(worker_pid(pool), signal.SIGSTOP)
         started = time.monotonic()
         with pytest.raises(DecodeTimeout):
             decode(pool, bytes(20_000_000))
         assert time.monotonic() - started < 10
-        pool._timeout_s = 5.0
+        pool._timeout_s = 60.0
         assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
 
 
 def test_a_file_that_needs_too_much_memory_is_refused_and_the_worker_lives(png):
-    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=512)
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=512)
     try:
         before = worker_pid(pool)
         colours = imagecodecs.png_encode(np.zeros((6000, 8000, 3), np.uint16))
@@ -130,23 +121,80 @@ def test_50_megapixels_fit_into_the_default_memory(decoder, large_png):
     colours = np.zeros((6000, 8000, 3), np.uint8)
     colours[:100, :, 1] = 99
     assert decode(decoder, encode(colours)).width == 8000
-    shown = asyncio.run(decoder.decode(large_png, display_side=2048))
+    shown = asyncio.run(decoder.decode(large_png, SIZE, display_side=2048))
     assert shown.display.shape == (1536, 2048)
 
 
-def test_a_worker_killed_in_its_work_costs_that_request_and_no_other(decoder, large_png, png):
-    decode(decoder, png)
-    idle = cpu_s(decoder)
+async def decode_and_kill(pool: Decoder, data: bytes, signals: list[int]):
+    """Decode a file and send a signal to the worker of each try while it works."""
+    job = asyncio.create_task(pool.decode(data, SIZE))
+    killed = set()
+    for number in signals:
+        await asyncio.to_thread(wait_until, lambda: busy_pid(pool) not in {None, *killed})
+        killed.add(pid := busy_pid(pool))
+        os.kill(pid, number)
+    return await job
 
-    async def kill_while_decoding() -> None:
-        job = asyncio.create_task(decoder.decode(large_png))
-        await asyncio.to_thread(wait_until, lambda: cpu_s(decoder) > idle + 0.02)
-        os.kill(worker_pid(decoder), signal.SIGKILL)
-        with pytest.raises(DecodeCrashed):
+
+def busy_pid(pool: Decoder) -> int | None:
+    return next((worker.pid for worker in list(pool._busy)), None)
+
+
+def test_a_worker_killed_from_outside_costs_not_even_its_own_request(decoder, large_png):
+    decoded = asyncio.run(decode_and_kill(decoder, large_png, [signal.SIGKILL]))
+    assert decoded.bits == 16
+    assert decoder.restarts == 1
+
+
+def test_a_file_whose_worker_is_killed_twice_is_refused_and_the_next_one_is_answered(
+    decoder, large_png, png
+):
+    with pytest.raises(DecodeCrashed):
+        asyncio.run(decode_and_kill(decoder, large_png, [signal.SIGKILL] * 2))
+    assert decode(decoder, png).format == "PNG"
+    assert decoder.restarts == 2
+
+
+def test_a_file_that_crashes_its_decoder_is_refused_at_once(decoder, large_png, png):
+    with pytest.raises(DecodeCrashed):
+        asyncio.run(decode_and_kill(decoder, large_png, [signal.SIGSEGV]))
+    assert decode(decoder, png).format == "PNG"
+    assert decoder.restarts == 1
+
+
+def test_a_cancelled_request_ends_its_worker_and_the_next_gets_its_own_answer(
+    decoder, large_png, png
+):
+    async def scenario() -> None:
+        job = asyncio.create_task(decoder.decode(large_png, SIZE))
+        await asyncio.to_thread(wait_until, lambda: busy_pid(decoder))
+        await asyncio.sleep(0.05)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
             await job
-        assert (await decoder.decode(png)).format == "PNG"
+        assert (await decoder.decode(png, SIZE)).width == 256
 
-    asyncio.run(kill_while_decoding())
+    asyncio.run(scenario())
+
+
+def test_two_sizes_of_input_are_served_side_by_side(decoder, png):
+    for size in (32, 64, 48):
+        decoded = asyncio.run(decoder.decode(png, size))
+        assert np.array_equal(decoded.pixels, to_model_input(read(png), size))
+
+
+def test_a_lost_temporary_folder_does_not_keep_new_workers_away(decoder, png):
+    """Cleaners of temporary folders remove the socket over which processes are started."""
+    Path(forkserver._forkserver._forkserver_address).unlink()
+    os.kill(worker_pid(decoder), signal.SIGKILL)
+    wait_until(lambda: not decoder.alive())
+    wait_until(lambda: revived(decoder))
+    assert decode(decoder, png).format == "PNG"
+
+
+def test_where_memory_runs_out_the_kernel_takes_a_worker_first(decoder, png):
+    decode(decoder, png)
+    assert Path(f"/proc/{worker_pid(decoder)}/oom_score_adj").read_text() == "1000\n"
 
 
 def test_a_worker_killed_while_idle_costs_no_request(decoder, png):
@@ -167,21 +215,21 @@ def test_a_worker_cannot_write_files_and_is_silent(decoder, png):
 
 
 def test_workers_end_when_the_pool_closes(png):
-    pool = Decoder(SIZE, workers=2, timeout_s=5.0, memory_mib=1536)
-    pids = [worker.pid for worker in pool._running]
+    pool = Decoder(workers=2, timeout_s=60.0, memory_mib=1536)
+    pids = [worker.pid for worker in workers(pool)]
     decode(pool, png)
     pool.close()
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
 def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
-    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
     try:
-        (worker,) = pool._running
+        (worker,) = workers(pool)
         decode(pool, png)
-        worker._pipe.send_bytes(b'{"display_side": 0}')
-        worker._pipe.send_bytes(large_png)
-        worker._pipe.close()
+        worker._socket.setblocking(True)
+        worker._socket.sendall(TASK_HEAD.pack(len(large_png), SIZE, 0) + large_png)
+        worker._socket.close()
         psutil.wait_procs([psutil.Process(worker.pid)], timeout=10)
         assert not psutil.pid_exists(worker.pid)
     finally:
@@ -200,41 +248,46 @@ def test_every_input_error_has_a_code_of_its_own():
 
 def revived(pool: Decoder) -> bool:
     with contextlib.suppress(OSError):
-        pool._replace_dead()
+        pool.replace_dead()
     return pool.alive()
 
 
 def test_without_any_process_to_be_had_no_place_is_lost_and_health_says_so(png):
     """As at a limit on open files or processes, for a moment."""
-    pool = Decoder(SIZE, workers=2, timeout_s=5.0, memory_mib=1536)
+    pool = Decoder(workers=2, timeout_s=60.0, memory_mib=1536)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        for worker in list(pool._running):
-            os.kill(worker.pid, signal.SIGKILL)
-        wait_until(lambda: not pool.alive())
-        descriptors = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+
+    async def scenario() -> None:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
         fill = [os.open(os.devnull, os.O_RDONLY) for _ in range(max(descriptors))]
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(fill), limits[1]))
-        for _ in range(3):
-            with pytest.raises(OSError, match=r"Too many open files|refused"):
-                pool._decode(png, 0)
-            with pytest.raises(OSError, match=r"Too many open files|refused"):
-                pool._replace_dead()
-        assert not pool.alive()
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for descriptor in fill:
-            os.close(descriptor)
+        try:
+            for _ in range(3):
+                with pytest.raises((OSError, EOFError)):
+                    await pool.decode(png, SIZE)
+                with pytest.raises((OSError, EOFError)):
+                    pool.replace_dead()
+            assert not pool.alive()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for descriptor in fill:
+                os.close(descriptor)
+
+    try:
+        for worker in workers(pool):
+            os.kill(worker.pid, signal.SIGKILL)
+        wait_until(lambda: not pool.alive())
+        asyncio.run(scenario())
         wait_until(lambda: revived(pool))
         assert decode(pool, png).format == "PNG"
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         pool.close()
 
 
 def test_a_file_that_ends_with_its_time_costs_no_other_file_anything(png):
     """The limit is set about the time that the slow file takes, so that either may be first."""
     slow = encode(np.tile(np.arange(1200, dtype=np.uint16) * 50, (1200, 1)))
-    pool = Decoder(SIZE, workers=1, timeout_s=5.0, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
     try:
         took = []
         for _ in range(5):
@@ -245,7 +298,7 @@ def test_a_file_that_ends_with_its_time_costs_no_other_file_anything(png):
             pool._timeout_s = sorted(took)[2] * (0.9 + 0.2 * attempt / 60)
             with contextlib.suppress(DecodeTimeout):
                 decode(pool, slow)
-            pool._timeout_s = 5.0
+            pool._timeout_s = 60.0
             assert decode(pool, png).format == "PNG"
     finally:
         pool.close()

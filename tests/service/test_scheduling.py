@@ -1,62 +1,207 @@
-"""The waiting line: bounded, honest, never leaking."""
+"""The waiting line: bounded, honest, never leaking, and no work for those who have gone."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from service.scheduling import LineFull, WaitingLine
+from tests.conftest import open_connection, wait_until
+from tests.service.conftest import predict_request, read_metrics
+
+
+class ClientLeft(Exception):
+    """What the watcher of a client raises."""
+
+
+def make_line(places: int = 10, lanes: int = 1, timeout_s: float = 60.0) -> WaitingLine:
+    return WaitingLine(places, lanes, timeout_s, waited=lambda _: None)
+
+
+async def stay():
+    await asyncio.Event().wait()
+
+
+async def leave_when(event: asyncio.Event):
+    await event.wait()
+    raise ClientLeft
+
+
+class Turns:
+    """Tasks in a line; each notes its name when its turn comes and stays until it is let go."""
+
+    def __init__(self, line: WaitingLine) -> None:
+        self._line = line
+        self.order: list[str] = []
+        self._end: dict[str, asyncio.Event] = {}
+
+    async def enter(self, name: str, leave: Callable = stay) -> asyncio.Task:
+        self._end[name] = asyncio.Event()
+        task = asyncio.create_task(self._run(name, leave))
+        await settle()
+        return task
+
+    async def _run(self, name: str, leave: Callable) -> None:
+        async with self._line.turn(leave):
+            self.order.append(name)
+            await self._end[name].wait()
+
+    async def finish(self, name: str) -> None:
+        self._end[name].set()
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 def test_a_full_line_refuses_at_once_with_a_time_to_come_back():
     async def scenario() -> None:
-        line = WaitingLine(places=2, lanes=1)
-        async with line.place(), line.place():
-            with pytest.raises(LineFull) as caught:
-                async with line.place():
-                    pass
-            assert caught.value.retry_after_s >= 1
-        async with line.place():
-            pass
+        line = make_line(places=2)
+        turns = Turns(line)
+        await turns.enter("a")
+        await turns.enter("b")
+        with pytest.raises(LineFull) as caught:
+            line.check()
+        assert caught.value.retry_after_s >= 1
+        refused = await turns.enter("c")
+        with pytest.raises(LineFull):
+            await refused
+        await turns.finish("a")
+        line.check()
+        await turns.finish("b")
 
     asyncio.run(scenario())
 
 
-def test_a_place_is_given_back_after_an_error_and_after_a_cancellation():
+def test_who_comes_first_is_served_first():
     async def scenario() -> None:
-        line = WaitingLine(places=1, lanes=1)
-        with pytest.raises(KeyError):
-            async with line.place():
-                raise KeyError
-        holder = asyncio.create_task(hold(line))
-        await asyncio.sleep(0)
-        holder.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await holder
-        async with line.place():
-            pass
-
-    async def hold(line: WaitingLine) -> None:
-        async with line.place():
-            await asyncio.sleep(60)
+        turns = Turns(make_line(lanes=2))
+        tasks = [await turns.enter(name) for name in "abcde"]
+        assert turns.order == ["a", "b"]
+        for name in "bacde":
+            await turns.finish(name)
+        assert turns.order == ["a", "b", "c", "d", "e"]
+        await asyncio.gather(*tasks)
 
     asyncio.run(scenario())
 
 
-def test_the_time_to_come_back_grows_with_the_measured_service_time():
-    async def scenario() -> int:
-        line = WaitingLine(places=40, lanes=1)
-        line._service_s = 0.5
-        async with AsyncExitStack() as stack:
-            for _ in range(40):
-                await stack.enter_async_context(line.place())
-            with pytest.raises(LineFull) as caught:
-                async with line.place():
-                    pass
-        return caught.value.retry_after_s
+def test_who_leaves_while_waiting_is_never_served_and_disturbs_nobody():
+    async def scenario() -> None:
+        line = make_line()
+        turns, gone = Turns(line), asyncio.Event()
+        first = await turns.enter("a")
+        leaver = await turns.enter("b", partial(leave_when, gone))
+        last = await turns.enter("c")
+        gone.set()
+        with pytest.raises(ClientLeft):
+            await leaver
+        assert line.inside == 2
+        for name in "ac":
+            await turns.finish(name)
+        await asyncio.gather(first, last)
+        assert turns.order == ["a", "c"]
+        assert line.inside == 0
 
-    assert asyncio.run(scenario()) == 20
+    asyncio.run(scenario())
+
+
+def test_who_leaves_in_the_moment_of_its_turn_gives_the_lane_on():
+    async def scenario() -> None:
+        turns, gone = Turns(make_line()), asyncio.Event()
+        await turns.enter("a")
+        leaver = await turns.enter("b", partial(leave_when, gone))
+        last = await turns.enter("c")
+        gone.set()
+        await turns.finish("a")
+        with pytest.raises(ClientLeft):
+            await leaver
+        await turns.finish("c")
+        await last
+        assert turns.order == ["a", "c"]
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_gives_its_place_and_its_lane_on():
+    async def scenario() -> None:
+        line = make_line()
+        turns = Turns(line)
+        working = await turns.enter("a")
+        waiting = await turns.enter("b")
+        last = await turns.enter("c")
+        for task in (waiting, working):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await turns.finish("c")
+        await last
+        assert turns.order == ["a", "c"]
+        assert line.inside == 0
+
+    asyncio.run(scenario())
+
+
+def test_an_error_in_a_turn_gives_the_lane_back():
+    async def scenario() -> None:
+        line = make_line(places=1)
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                async with line.turn(stay):
+                    raise KeyError
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_too_long_is_told_to_come_back_and_is_never_served():
+    async def scenario() -> None:
+        turns = Turns(make_line(timeout_s=0.05))
+        first = await turns.enter("a")
+        late = await turns.enter("b")
+        with pytest.raises(LineFull):
+            await late
+        await turns.finish("a")
+        await first
+        assert turns.order == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_the_time_to_come_back_is_what_the_line_needs_at_the_measured_service_time():
+    @asynccontextmanager
+    async def full_line(places: int, lanes: int):
+        turns = Turns(line := make_line(places, lanes))
+        tasks = [await turns.enter(str(number)) for number in range(places)]
+        yield line
+        for task in tasks:
+            task.cancel()
+
+    async def scenario(service_s: float, places: int, lanes: int) -> int:
+        async with full_line(places, lanes) as line:
+            line.service_s = service_s
+            with pytest.raises(LineFull) as caught:
+                line.check()
+            return caught.value.retry_after_s
+
+    assert asyncio.run(scenario(0.5, places=40, lanes=1)) == 20
+    assert asyncio.run(scenario(0.5, places=40, lanes=4)) == 5
+    assert asyncio.run(scenario(0.01, places=4, lanes=2)) == 1
+
+
+def test_the_service_time_is_measured():
+    async def scenario() -> None:
+        line = make_line()
+        before = line.service_s
+        async with line.turn(stay):
+            await asyncio.sleep(0.3)
+        assert before < line.service_s < 0.3
+
+    asyncio.run(scenario())
 
 
 def test_a_full_service_answers_503_with_retry_after_and_health_stays_200(start_service, png):
@@ -69,3 +214,52 @@ def test_a_full_service_answers_503_with_retry_after_and_health_stays_200(start_
         assert {answer.json()["code"] for answer in refused} == {"overloaded"}
         assert service.client.get("/health").status_code == 200
         assert service.predict(png).status_code == 200
+
+
+def test_clients_that_hang_up_while_waiting_are_not_worked_on(start_service, large_png, png):
+    """A slow file holds the one lane; of those behind it, all but one hang up."""
+    with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
+        slow = open_connection(service.url)
+        slow.sendall(predict_request(large_png))
+        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+        leavers = [open_connection(service.url) for _ in range(20)]
+        for leaver in leavers:
+            leaver.sendall(predict_request(png))
+        with ThreadPoolExecutor(1) as stayer:
+            answer = stayer.submit(service.predict, png)
+            wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 22)
+            for leaver in leavers:
+                leaver.close()
+            assert answer.result().status_code == 200
+        assert slow.recv(15) == b"HTTP/1.1 200 OK"
+        slow.close()
+        metrics = read_metrics(service)
+        assert metrics["xpro_decode_seconds_count"] == metrics["xpro_inference_seconds_count"] == 2
+        assert metrics['xpro_requests_total{code="client_gone",route="/predict"}'] == 20
+
+
+def test_a_pipelined_request_behind_a_waiting_one_is_answered_too(start_service, large_png, png):
+    """Watching for the end of a connection must not eat what it brings."""
+    with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
+        slow, two = open_connection(service.url), open_connection(service.url)
+        slow.sendall(predict_request(large_png))
+        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+        two.sendall(predict_request(png) + predict_request(png, "Connection: close\r\n"))
+        assert two.makefile("rb").read().count(b"HTTP/1.1 200 OK") == 2
+        slow.close()
+        two.close()
+
+
+def test_who_stands_in_line_too_long_gets_503_before_any_work(start_service, large_png, png):
+    with start_service(
+        XPRO_STREAMS="1", XPRO_WAIT_TIMEOUT_S="0.01", XPRO_DECODE_TIMEOUT_S="60"
+    ) as service:
+        slow = open_connection(service.url)
+        slow.sendall(predict_request(large_png))
+        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+        late = service.predict(png)
+        assert (late.status_code, late.json()["code"]) == (503, "overloaded")
+        assert int(late.headers["retry-after"]) >= 1
+        assert slow.recv(15) == b"HTTP/1.1 200 OK"
+        slow.close()
+        assert read_metrics(service)["xpro_decode_seconds_count"] == 1

@@ -1,0 +1,122 @@
+"""What /metrics says, for Prometheus.
+
+No label comes from a client: routes are those of the application, codes those of the problem
+documents, findings those of the contract.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from contract.findings import FINDINGS
+from service.state import State
+
+_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
+# Closer where most radiographs lie.
+_PROBABILITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class Metrics:
+    """Counters and histograms of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "xpro_requests",
+            "Requests by route and outcome: ok, the code of a problem document or client_gone",
+            ("route", "code"),
+            registry=self.registry,
+        )
+        self._duration = self._histogram(
+            "xpro_request_seconds",
+            "From the head of a request to the end of its answer, of those answered",
+            ("route",),
+        )
+        self.queue_wait = self._histogram(
+            "xpro_queue_wait_seconds", "In the waiting line, from a body's end to its decoding"
+        )
+        self.decode = self._histogram("xpro_decode_seconds", "Decoding of one file")
+        self.inference = self._histogram("xpro_inference_seconds", "Inference of one image")
+        self._decode_failures = Counter(
+            "xpro_decode_failures",
+            "Files that gave no radiograph, by the code of their problem document",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "xpro_model_reloads",
+            "New versions of the model that were taken up or refused",
+            ("outcome",),
+            registry=self.registry,
+        )
+        probability = Histogram(
+            "xpro_probability",
+            "Probabilities that /predict answered, for watching drift",
+            ("finding",),
+            buckets=_PROBABILITIES,
+            registry=self.registry,
+        )
+        self._probabilities = [probability.labels(finding) for finding in FINDINGS]
+
+    def count_request(
+        self, route: str | None, status: int, code: str | None, took_s: float
+    ) -> None:
+        """Count a request; `route` is None where no route of the application matched."""
+        answered = code is None and 0 < status < 400
+        outcome = "ok" if answered else code or f"http_{status}"
+        self._requests.labels(route or "none", outcome).inc()
+        if answered:
+            self._duration.labels(route or "none").observe(took_s)
+
+    def count_decode_failure(self, code: str) -> None:
+        """Count a file that could not be decoded, by the code of its InputError."""
+        self._decode_failures.labels(code).inc()
+
+    def observe_probabilities(self, probabilities: NDArray[np.float32]) -> None:
+        """Note an answer, float32[14]."""
+        for histogram, value in zip(self._probabilities, probabilities.tolist(), strict=True):
+            histogram.observe(value)
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+
+
+class StateCollector(Collector):
+    """What the running service holds at the moment of asking."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the state."""
+        state = self._state
+        bundle, engine = state.model
+        for name, text, value in (
+            ("line_requests", "Requests waiting or worked on", state.line.inside),
+            ("line_places", "Requests that may wait or be worked on", state.line.places),
+            ("line_service_seconds", "Running mean of one request's turn", state.line.service_s),
+            ("uploads_held_bytes", "Bytes of bodies in memory", state.uploads.held_bytes),
+            ("decode_workers_ready", "1 while every worker process runs", state.decoder.alive()),
+            ("draining", "1 from SIGTERM on", state.draining),
+            ("model_refused", "1 while a newer version is refused", state.refused is not None),
+        ):
+            yield GaugeMetricFamily(f"xpro_{name}", text, value)
+        yield CounterMetricFamily(
+            "xpro_decode_worker_restarts",
+            "Worker processes that died or were killed, and were replaced",
+            state.decoder.restarts,
+        )
+        facts = {
+            "name": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+            "engine": engine.name,
+            "precision": engine.precision,
+        }
+        yield InfoMetricFamily("xpro_model", "The model that answers", facts)

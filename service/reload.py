@@ -1,0 +1,65 @@
+"""A new version of the model, placed beside the old one, is taken up without a restart."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from contract.bundle import BundleError, find_bundle, open_bundle
+from service.metrics import Metrics
+from service.model import Model, load_model
+from service.observability import log_event
+from service.settings import Settings
+from service.state import State
+
+_INTERVAL_S: Final = 2.0
+
+
+async def follow_versions(state: State, metrics: Metrics) -> None:
+    """Serve what the model folder holds, for as long as the service runs.
+
+    What changed is tried once it has stood still from one look to the next, so that a version is
+    not judged while it is being copied. One that is refused is not tried again until it changes.
+    """
+    seen = tried = None
+    while True:
+        await asyncio.sleep(_INTERVAL_S)
+        found = await asyncio.to_thread(_look, state.settings.model_dir)
+        if found == seen and found != tried:
+            tried = found
+            await _take_up(state, metrics)
+        seen = found
+
+
+def _look(directory: Path) -> object:
+    """Return something that differs when the bundle to serve is another or was changed."""
+    try:
+        bundle = find_bundle(directory)
+        facts = [(path, path.stat()) for path in sorted(bundle.rglob("*"))]
+    except (BundleError, OSError) as error:
+        return str(error)
+    return bundle, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]
+
+
+async def _take_up(state: State, metrics: Metrics) -> None:
+    """Load, verify and replay what is there, away from the event loop; then let it answer."""
+    try:
+        model = await asyncio.to_thread(_load_other, state.settings, state.model)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one answers
+        reason = str(error) if isinstance(error, BundleError) else type(error).__name__
+        state.refused = reason
+        metrics.reloads.labels("refused").inc()
+        log_event("model_refused", reason=reason, serving=state.model.bundle.version)
+        return
+    state.refused = None
+    if model is not None:
+        state.model = model
+        metrics.reloads.labels("taken").inc()
+        bundle = model.bundle
+        log_event("model_taken", model=bundle.name, version=bundle.version, digest=bundle.digest)
+
+
+def _load_other(settings: Settings, serving: Model) -> Model | None:
+    """Load the bundle to serve, or return None where it is the one that answers already."""
+    if open_bundle(find_bundle(settings.model_dir)).digest == serving.bundle.digest:
+        return None
+    return load_model(settings)

@@ -1,0 +1,100 @@
+"""A new version beside the old one: taken up without a failure, or refused without one."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contract.bundle import DESCRIPTION, find_bundle, write_description
+from service.settings import Settings
+from tests.conftest import wait_until
+from tests.service.conftest import read_metrics
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder of numbered versions with the bundled model as its first."""
+    shutil.copytree(find_bundle(Settings().model_dir), tmp_path / "models" / "1")
+    return tmp_path / "models"
+
+
+def place(models: Path, version: int, damaged: bool = False) -> str:
+    """Place a version as a copy does: file by file, the description last; return its digest."""
+    making = models.parent / "making"
+    shutil.copytree(models / "1", making)
+    description = json.loads((making / DESCRIPTION).read_text())
+    digest = write_description(making, {**description, "version": str(version)})
+    if damaged:
+        content = bytearray((making / "saved_model.pb").read_bytes())
+        content[len(content) // 2] ^= 1
+        (making / "saved_model.pb").write_bytes(content)
+    shutil.copytree(making, models / str(version))
+    shutil.rmtree(making)
+    return digest
+
+
+def served(service) -> str:
+    return service.client.get("/model").json()["version"]
+
+
+def test_a_new_version_is_taken_up_under_load_without_a_failure(start_service, models, png):
+    stop = threading.Event()
+
+    def ask(service) -> list[tuple[int, str, str]]:
+        answers = []
+        while not stop.is_set():
+            answer = service.predict(png)
+            model = answer.json()["model"]
+            answers.append((answer.status_code, model["version"], model["digest"]))
+        return answers
+
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        old = service.client.get("/model").json()["digest"]
+        with ThreadPoolExecutor(4) as clients:
+            asked = [clients.submit(ask, service) for _ in range(4)]
+            new = place(models, 2)
+            try:
+                wait_until(lambda: served(service) == "2")
+                assert service.predict(png).json()["model"]["digest"] == new
+            finally:
+                stop.set()
+            answers = [answer for each in asked for answer in each.result()]
+        assert set(answers) == {(200, "1", old), (200, "2", new)}, Counter(answers)
+        assert service.client.get("/health").status_code == 200
+        assert read_metrics(service)['xpro_model_reloads_total{outcome="taken"}'] == 1
+
+
+def test_a_damaged_version_is_refused_and_the_old_one_answers(start_service, models, png):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        place(models, 2, damaged=True)
+        wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+        assert service.predict(png).json()["model"]["version"] == "1"
+        health = service.client.get("/health")
+        assert health.status_code == 200
+        assert "newer version was refused" in health.json()["checks"]["model"]["detail"]
+        (line,) = [json.loads(x) for x in service.log().splitlines() if "model_refused" in x]
+        assert "saved_model.pb is damaged" in line["reason"]
+        shutil.rmtree(models / "2")
+        place(models, 3)
+        wait_until(lambda: served(service) == "3")
+        assert read_metrics(service)["xpro_model_refused"] == 0
+        assert "refused" not in service.client.get("/health").text
+
+
+def test_a_removed_version_gives_way_to_the_one_before(start_service, models):
+    place(models, 2)
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        assert served(service) == "2"
+        shutil.rmtree(models / "2")
+        wait_until(lambda: served(service) == "1")
+
+
+def test_a_folder_that_vanishes_changes_nothing(start_service, models, png):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        shutil.rmtree(models)
+        wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+        assert service.predict(png).status_code == 200
