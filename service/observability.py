@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.headers import security_headers
+
 _LOG: Final = logging.getLogger("xpro")
 
 
@@ -75,8 +77,7 @@ class RequestLog:
                 status = message["status"]
                 message["headers"] += [
                     (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"cache-control", b"no-store"),
+                    *security_headers(scope, message["headers"]),
                 ]
                 if scope["app"].state.service.draining:
                     message["headers"].append((b"connection", b"close"))
@@ -93,5 +94,8 @@ class RequestLog:
                 route=getattr(route, "path", None),
                 status=status,
                 code=scope["state"].get("code"),
+                client=scope["state"].get("client"),
+                sha256=scope["state"].get("sha256"),
+                model=scope["state"].get("model"),
                 duration_ms=round((time.monotonic() - started) * 1000, 1),
             )

@@ -1,7 +1,6 @@
 """HTTP only: what comes in, what goes out."""
 
 import asyncio
-import hashlib
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -42,9 +41,9 @@ async def predict(
     state: State = request.app.state.service
     async with state.uploads.receive(request) as data, state.line.place():
         decoded = await state.decoder.decode(data)
+        request.state.model = state.model.bundle.digest
         outputs = await state.inference.infer(decoded.pixels)
-        digest = await asyncio.to_thread(_sha256, data)
-    answer = _answer(request.state.request_id, state.model, decoded, digest, outputs)
+    answer = _answer(request, state.model, decoded, outputs)
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)
         answer["activation_maps"] = dict(zip(FINDINGS, by_finding.tolist(), strict=True))
@@ -52,12 +51,8 @@ async def predict(
     return JSONResponse(answer)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _answer(
-    request_id: str, model: Model, decoded: DecodedInput, sha256: str, outputs: Outputs
+    request: Request, model: Model, decoded: DecodedInput, outputs: Outputs
 ) -> dict[str, Any]:
     # Through str: the shortest decimal that is this float32, so that nothing is added or lost.
     probabilities = [float(str(probability)) for probability in outputs.probabilities]
@@ -65,9 +60,9 @@ def _answer(
     warnings = [warning._asdict() for warning in decoded.warnings]
     bundle = model.bundle
     return {
-        "request_id": request_id,
+        "request_id": request.state.request_id,
         "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
-        "input": {**facts, "sha256": sha256, "warnings": warnings},
+        "input": {**facts, "sha256": request.state.sha256, "warnings": warnings},
         "probabilities": dict(zip(FINDINGS, probabilities, strict=True)),
         "findings": [
             {
@@ -130,6 +125,7 @@ async def explain(
     state: State = request.app.state.service
     async with state.uploads.receive(request) as data, state.line.place():
         decoded = await state.decoder.decode(data, _OVERLAY_SIDE)
+        request.state.model = state.model.bundle.digest
         outputs = await state.inference.infer(decoded.pixels)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
         png = await asyncio.to_thread(render_overlay, decoded.display, activation_map)

@@ -1,6 +1,7 @@
 """The body of a request -> the bytes of its one file, in memory only."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -51,6 +52,8 @@ class Uploads:
     async def receive(self, request: Request) -> AsyncIterator[bytes]:
         """Hold the content of the one part named `file`; its file name is never used.
 
+        `request.state.sha256` is set to its SHA-256, for the answer and the log.
+
         Raises UploadError where the body is too large or slow, no multipart form, or not exactly
         that, LineFull where there is no room for it now.
         """
@@ -63,6 +66,7 @@ class Uploads:
                 )
             if len(data) > self._max_mib * _MIB:
                 raise self._too_large()
+            request.state.sha256 = await asyncio.to_thread(_sha256, data)
             yield data
         finally:
             self._room += sum(taken)
@@ -113,6 +117,10 @@ class Uploads:
 
     def _too_large(self) -> UploadError:
         return UploadError(413, "body_too_large", f"The file is larger than {self._max_mib} MiB.")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 async def _single_file(form: FormData, *, complete: bool) -> bytes:
