@@ -90,14 +90,14 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the XPRO_* variables.
+        """Read the XPRO_* variables; an empty one counts as not set.
 
         Raises SettingsError for an unknown name or an impossible value.
         """
         given = {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(_PREFIX)
+            if name.startswith(_PREFIX) and value
         }
         try:
             return cls.model_validate(given)
