@@ -29,6 +29,7 @@ def main() -> int:
     # Workers inherit this; each has one core's work to do and a limit on its address space.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from contract.bundle import BundleError
+    from service.key_file import KeyFile, KeyFileError
     from service.model import load_model
     from service.observability import configure_logging
     from service.settings import Settings, SettingsError
@@ -37,16 +38,20 @@ def main() -> int:
     _allow_open_files()
     try:
         settings = Settings.from_environment()
+        keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
     except SettingsError as error:
         print(f"Wrong setting: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+    except KeyFileError as error:
+        print(f"Wrong setting: XPRO_KEYS_FILE: {error}", file=sys.stderr)
         return EXIT_SETTINGS
     except BundleError as error:
         print(f"Model bundle refused: {error}", file=sys.stderr)
         return EXIT_BUNDLE
     from service.app import create_app
 
-    return _serve(create_app(settings, model), settings)
+    return _serve(create_app(settings, model, keys), settings)
 
 
 def _allow_open_files() -> None:
@@ -60,8 +65,12 @@ def _allow_open_files() -> None:
 def _serve(app: "FastAPI", settings: "Settings") -> int:
     """Serve until SIGTERM or SIGINT; then unready, accepting a while longer, then drained."""
     import asyncio
+    import ssl
 
     import uvicorn
+
+    from service.guard import MAX_HEADERS_BYTES
+    from service.protocol import bounded_protocol
 
     class DrainingServer(uvicorn.Server):
         def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
@@ -89,13 +98,25 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
         port=settings.port,
         log_config=None,
         access_log=False,
-        # httptools drops the body of a request that offers an upgrade, as Java's client does with
-        # h2c on every one.
-        http="h11",
+        # On h11, since httptools drops the body of a request that offers an upgrade, as Java's
+        # client does with h2c on every one.
+        http=bounded_protocol(settings.header_timeout_s, settings.upload_timeout_s),
+        h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
+        # What a client claims about itself in X-Forwarded-* changes nothing here.
+        proxy_headers=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=settings.tls_client_ca,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError too
+        print(f"Wrong setting: XPRO_TLS_*: {error.strerror or error}.", file=sys.stderr)
+        return EXIT_SETTINGS
     try:
         bound = config.bind_socket()
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused

@@ -8,6 +8,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, problems
+from service.documentation import document_access
+from service.guard import Guard, needed_scope
+from service.key_file import KeyFile
 from service.metrics import Metrics, StateCollector
 from service.model import Model
 from service.observability import RequestLog, log_event
@@ -24,8 +27,11 @@ findings, to `/explain` and see where the network looked, to `/radiograph` and g
 """
 
 
-def create_app(settings: Settings, model: Model) -> FastAPI:
-    """Build the application around a loaded model; workers start with its lifespan."""
+def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) -> FastAPI:
+    """Build the application around a loaded model; workers start with its lifespan.
+
+    `keys`: who may use it; None for everyone.
+    """
     metrics = Metrics()
 
     @asynccontextmanager
@@ -45,7 +51,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             engine=model.engine.name,
             precision=model.engine.precision,
             streams=settings.streams,
-            address=f"http://{settings.host}:{settings.port}",
+            address=f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}",
+            keys=keys is not None,
         )
         try:
             yield
@@ -67,6 +74,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     app.include_router(router)
     app.include_router(page_router())
     problems.install(app)
+    document_access(app, needed_scope)
+    app.add_middleware(Guard, settings=settings, keys=keys)
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(RequestLog, count=metrics.count_request)
     return app

@@ -1,6 +1,9 @@
 """What the OpenAPI document says beyond the response models: the body, problems by code, images."""
 
+from collections.abc import Callable
 from typing import Any, Final
+
+from fastapi import FastAPI
 
 from service.problems import MEDIA_TYPE, TITLES
 from service.schemas import Problem
@@ -66,6 +69,22 @@ _PROBLEMS: Final = {
 }
 
 
+# What any path may answer before its own work begins, and what those may that need a key.
+_OF_ANY_PATH: Final = {
+    421: {"unknown_host": "The service does not answer to this Host."},
+    431: {"headers_too_large": "Send less than 16 KiB of headers and URL."},
+}
+_OF_KEYS: Final = {
+    401: {
+        "missing_key": "Send the header `Authorization: Bearer KEY` with a key of this service.",
+        "unknown_key": "This key is not, or no longer, in force; ask for a new one.",
+        "expired_key": "This key has expired; ask for a new one.",
+    },
+    403: {"missing_scope": "This key lacks the scope `predict`; ask for one that has it."},
+    429: {"rate_exceeded": "This key is over its rate; try again in 3 s."},
+}
+
+
 def _problem(status: int, details: dict[str, str]) -> dict[str, Any]:
     examples = {
         code: {
@@ -82,9 +101,11 @@ def _problem(status: int, details: dict[str, str]) -> dict[str, Any]:
     }
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "examples": examples}}
     answer: dict[str, Any] = {"description": TITLES[status], "content": content}
-    if status == 503:
+    if status in (429, 503):
         seconds = {"type": "integer", "minimum": 1}
         answer["headers"] = {"Retry-After": {"description": "seconds", "schema": seconds}}
+    if status in (401, 403):
+        answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     return answer
 
 
@@ -144,3 +165,35 @@ METRICS: Final[Responses] = {
         },
     }
 }
+
+
+def document_access(app: FastAPI, needed_scope: Callable[[str], str | None]) -> None:
+    """Say in the OpenAPI document which paths need a key, of which scope, and what is refused."""
+    make = app.openapi
+    scheme = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Needed where the service runs with a key file (docs/access.md).",
+    }
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = make()
+            document["components"]["securitySchemes"] = {"key": scheme}
+            for path, operations in document["paths"].items():
+                for operation in operations.values():
+                    _document_access(operation, needed_scope(path))
+        return make()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document_access(operation: dict[str, Any], needed: str | None) -> None:
+    problems = {**_OF_ANY_PATH, **(_OF_KEYS if needed else {})}
+    for status, details in problems.items():
+        operation["responses"][str(status)] = _problem(status, details)
+    if needed:
+        # Either a key or, where the service runs without, nothing.
+        operation["security"] = [{"key": []}, {}]
+        scope = f"With keys on, the key needs the scope `{needed}`."
+        operation["description"] = f"{operation.get('description', '')}\n\n{scope}".strip()

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.headers import security_headers
+
 _LOG: Final = logging.getLogger("xpro")
 # Route, status, code and seconds of a request, as in the log.
 _Count = Callable[[str | None, int, str | None, float], None]
@@ -79,8 +81,7 @@ class RequestLog:
                 status = message["status"]
                 message["headers"] += [
                     (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"cache-control", b"no-store"),
+                    *security_headers(scope, message["headers"]),
                 ]
                 if scope["app"].state.service.draining:
                     message["headers"].append((b"connection", b"close"))
@@ -99,5 +100,8 @@ class RequestLog:
                 route=route,
                 status=status,
                 code=code,
+                client=scope["state"].get("client"),
+                sha256=scope["state"].get("sha256"),
+                model=scope["state"].get("model"),
                 duration_ms=round(took_s * 1000, 1),
             )

@@ -1,4 +1,4 @@
-"""The page at `/` and its files, served from memory under a strict Content-Security-Policy."""
+"""The page at `/` and its files, served from memory under a policy of their own."""
 
 from pathlib import Path
 from typing import Final
@@ -20,10 +20,6 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
 

@@ -21,12 +21,17 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 TITLES: Final = {
     400: "The request is malformed",
+    401: "A key is needed",
+    403: "The key is not for this",
     404: "Nothing is here",
     405: "This method is not for this path",
     408: "The body took too long",
     413: "The body is too large",
     415: "This is not a format that is read",
+    421: "The request is for another host",
     422: "The file cannot be used",
+    429: "Too many requests",
+    431: "The headers are too large",
     500: "The service failed",
     503: "The service is not available now",
 }

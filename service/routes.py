@@ -1,6 +1,7 @@
 """HTTP only: what comes in, what goes out."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -48,15 +49,19 @@ class _Turn:
         size = self.model.bundle.input_size
         try:
             with self._metrics.decode.time():
-                return await self._state.decoder.decode(self._data, size, display_side)
+                decoded = await self._state.decoder.decode(self._data, size, display_side)
         except InputError as error:
             self._metrics.count_decode_failure(error.code)
+            self._request.state.sha256 = await asyncio.to_thread(_sha256, self._data)
             raise
+        self._request.state.sha256 = decoded.sha256
+        return decoded
 
     async def infer(self, decoded: DecodedInput) -> Outputs:
         """Answer the file, unless its client has gone meanwhile."""
         if await self._request.is_disconnected():
             raise ClientDisconnect
+        self._request.state.model = self.model.bundle.digest
         with self._metrics.inference.time():
             return await self._state.inference.infer(self.model.engine, decoded.pixels)
 
@@ -78,6 +83,10 @@ async def _leave(request: Request) -> Never:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     raise ClientDisconnect
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _metrics(request: Request) -> Metrics:

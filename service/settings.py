@@ -1,12 +1,22 @@
 """Settings of the service, read once from XPRO_* variables and frozen."""
 
+import ipaddress
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from contract.bundle import Precision
 
@@ -27,6 +37,20 @@ def available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
+def _split(names: object) -> object:
+    if not isinstance(names, str):
+        return names
+    return tuple(name.strip().lower() for name in names.split(",") if name.strip())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Settings(BaseModel):
     """Each field is the variable XPRO_ and its name in capitals; README lists them."""
 
@@ -45,6 +69,14 @@ class Settings(BaseModel):
     decode_memory_mib: int = Field(default=1536, ge=512, le=65536)
     max_waiting: int = Field(default=64, ge=1, le=10_000)
     wait_timeout_s: float = Field(default=20.0, gt=0, le=3600)
+    header_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    keys_file: Path | None = None
+    allow_strangers: bool = False
+    requests_per_minute: int = Field(default=600, ge=1, le=1_000_000)
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
     drain_s: float = Field(default=2.0, ge=0, le=600)
     shutdown_s: int = Field(default=25, ge=1, le=600)
 
@@ -57,20 +89,36 @@ class Settings(BaseModel):
             raise ValueError("TensorFlow answers in float32 only; take openvino for int8")
         return precision
 
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if self.keys_file is None and not self.allow_strangers and not is_loopback(self.host):
+            raise ValueError(
+                f"XPRO_HOST={self.host} can be reached from other machines, and there are no keys. "
+                "Set XPRO_KEYS_FILE (python -m service.keys makes it), or "
+                "XPRO_ALLOW_STRANGERS=true to answer whoever asks"
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("XPRO_TLS_CERT and XPRO_TLS_KEY go together; set both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("XPRO_TLS_CLIENT_CA needs XPRO_TLS_CERT and XPRO_TLS_KEY")
+        return self
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the XPRO_* variables.
+        """Read the XPRO_* variables; an empty one counts as not set.
 
         Raises SettingsError for an unknown name or an impossible value.
         """
         given = {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(_PREFIX)
+            if name.startswith(_PREFIX) and value
         }
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            name = _PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+            if not first["loc"]:  # of several settings together; the message names them
+                raise SettingsError(f"{first['ctx']['error']}.") from error
+            name = _PREFIX + str(first["loc"][0]).upper()
             raise SettingsError(f"{name}: {first['msg']}.") from error

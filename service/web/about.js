@@ -1,5 +1,6 @@
 import { byId, el, readable, terms } from "./dom.js";
 import { GESTURES, KEYS } from "./gestures.js";
+import { save } from "./save.js";
 
 /** Fill the dialogs about model and keys, and the statement of what the model is for. */
 export function connectAbout(model) {
@@ -8,8 +9,11 @@ export function connectAbout(model) {
   dialog("model", `Model ${model.name}, version ${model.version}`,
     el("p", { class: "lead" }, model.intended_use),
     modelFacts(model), el("h3", {}, "How well it tells each finding"), table(model),
-    el("p", { class: "foot" }, `AUROC with its 95 % interval, on the ${model.findings[0].split ?? "evaluation"} images. `,
-      el("a", { href: "model" }, "The whole description")));
+    el("p", { class: "foot" }, `AUROC with its 95 % interval, on the ${model.findings[0].split ?? "evaluation"} images.`),
+    el("div", { class: "row-actions" }, el("button", {
+      type: "button", id: "save-model",
+      onclick: () => save("model.json", "application/json", JSON.stringify(model, null, 1)),
+    }, "Save the whole description")));
   dialog("keys", "Keys and mouse", el("h3", {}, "Keys, while the radiograph has the focus"),
     terms(KEYS), el("h3", {}, "Mouse and touch"), terms(GESTURES),
     el("h3", {}, "Findings"), terms([["↑ ↓", "previous, next finding"],

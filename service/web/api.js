@@ -1,3 +1,5 @@
+import { accessKey, askForKey } from "./access.js";
+
 const MAX_TRIES = 30;
 
 /** A request that got no answer; `problem` is the service's own document about it. */
@@ -16,7 +18,7 @@ const UNREACHABLE = {
 
 /** Get a JSON document of the service. */
 export async function getJson(path) {
-  const response = await fetch(path);
+  const response = await send(path, {});
   if (!response.ok) throw await refusal(response);
   return response.json();
 }
@@ -38,7 +40,7 @@ async function post(path, file, signal, onBusy) {
   for (let attempt = 1; ; attempt += 1) {
     const body = new FormData();
     body.append("file", file, "image"); // a file's name may be a patient's: it stays here
-    const response = await send(path, body, signal);
+    const response = await send(path, { method: "POST", body, signal });
     if (response.ok) return response;
     const seconds = Number(response.headers.get("Retry-After"));
     if (![429, 503].includes(response.status) || !seconds || attempt === MAX_TRIES) {
@@ -49,11 +51,24 @@ async function post(path, file, signal, onBusy) {
   }
 }
 
-async function send(path, body, signal) {
+/** Send a request with the key; where that is not good enough, ask the person for one. */
+async function send(path, options) {
+  for (;;) {
+    const used = accessKey();
+    const response = await sendWith(used, path, options);
+    if (response.status !== 401) return response;
+    const refused = await refusal(response);
+    if (accessKey() === used) await askForKey(refused); // else another request has asked meanwhile
+    options.signal?.throwIfAborted();
+  }
+}
+
+async function sendWith(used, path, options) {
+  const headers = used === null ? {} : { Authorization: `Bearer ${used}` };
   try {
-    return await fetch(path, { method: "POST", body, signal });
+    return await fetch(path, { ...options, headers });
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (options.signal?.aborted) throw error;
     throw new Refusal(UNREACHABLE);
   }
 }

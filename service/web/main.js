@@ -1,4 +1,5 @@
 import { connectAbout } from "./about.js";
+import { accessKey } from "./access.js";
 import { getJson } from "./api.js";
 import { Cases } from "./cases.js";
 import { announce, byId, el, readable } from "./dom.js";
@@ -101,7 +102,8 @@ function signed(value) {
 function connectSaving(cases, model) {
   const names = model.findings.map((facts) => facts.name);
   const stem = () => cases.selected.file.name.replace(/\.[^.]*$/, "") || "answer";
-  byId("copy-curl").addEventListener("click", () => copy(curlOf(cases.selected), byId("copy-curl")));
+  byId("copy-curl").addEventListener("click", () => (
+    copy(curlOf(cases.selected, accessKey() !== null), byId("copy-curl"))));
   byId("save-json").addEventListener("click", () => (
     save(`${stem()}.json`, "application/json", cases.selected.text)));
   byId("save-csv").addEventListener("click", () => (
@@ -125,10 +127,24 @@ function showRefusal(problem) {
   ] : []));
 }
 
-try {
-  start(...await Promise.all([getJson("model"), getJson("web/colours.json")]));
-} catch (error) {
-  announce("The service cannot be reached.");
-  byId("welcome").replaceChildren(el("p", { class: "welcome-title" }, "The service cannot be reached"),
-    el("p", {}, error.message));
+/** Ask what is served and start; without an answer say why, and let it be tried again. */
+async function begin() {
+  const welcome = [...byId("welcome").childNodes];
+  try {
+    start(...await Promise.all([getJson("model"), getJson("web/colours.json")]));
+  } catch (error) {
+    const locked = error.problem?.status === 401;
+    const title = locked ? "A key is needed" : "The service cannot be reached";
+    const again = () => {
+      byId("welcome").replaceChildren(...welcome);
+      begin();
+    };
+    announce(title);
+    byId("welcome").replaceChildren(el("p", { class: "welcome-title" }, title),
+      el("p", {}, locked ? "Whoever runs this service gives out keys." : error.message),
+      el("button", { type: "button", class: "primary", onclick: again },
+        locked ? "Enter a key" : "Try again"));
+  }
 }
+
+begin();

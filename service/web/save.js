@@ -1,10 +1,11 @@
 import { announce } from "./dom.js";
 
-/** The shell command that gets the answer of this case again. */
-export function curlOf(one) {
+/** The shell command that gets the answer of this case again; a key is named, never shown. */
+export function curlOf(one, withKey) {
   const url = new URL("predict?maps=true", document.baseURI).href;
   const name = one.file.name.replace(/[\\"]/g, "\\$&"); // curl's own quoting inside -F
-  return `curl -F ${quote(`file=@"${name}"`)} ${quote(url)}`;
+  const key = withKey ? '-H "Authorization: Bearer $XPRO_KEY" ' : "";
+  return `curl ${key}-F ${quote(`file=@"${name}"`)} ${quote(url)}`;
 }
 
 /** Put text on the clipboard; where the browser forbids it, say so. */

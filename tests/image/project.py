@@ -12,12 +12,13 @@ from engine import SERVICE, CommandFailed, run
 class Project:
     """A compose project of its own: name, image and port."""
 
-    def __init__(self, override):
+    def __init__(self, override, file="docker-compose.yml", image=None, **variables):
         self.name = f"x-pro-image-test-{secrets.token_hex(4)}"
-        self.image = f"{self.name}:latest"
+        self.image = image or f"{self.name}:latest"
         self.port = free_port()
-        self._files = ("-f", "docker-compose.yml", "-f", str(override))
-        ours = {"XPRO_IMAGE": self.image, "XPRO_PORT": str(self.port)}
+        self.override = override
+        self._files = ("-f", file, "-f", str(override))
+        ours = {"XPRO_IMAGE": self.image, "XPRO_PORT": str(self.port), **variables}
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("XPRO_", "COMPOSE_"))}
         self.environment = {**kept, **ours, "BUILDKIT_PROGRESS": "plain"}
 

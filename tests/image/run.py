@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from checking import CheckFailed, check
 from engine import ROOT, SERVICE, CommandFailed, find_engine, run, write_override
+from production import PRODUCTION, check_production
 from project import Project
 from upload import Upload, radiograph, ready_status
 
@@ -23,16 +25,6 @@ HEALTHY_WITHIN_S = 30
 UPLOAD_ENDS_AFTER_S = 5  # later than XPRO_DRAIN_S, sooner than XPRO_SHUTDOWN_S
 STOP_GRACE_S = 35
 MIB = 1 << 20
-
-
-class CheckFailed(Exception):
-    """Something is not as it must be."""
-
-
-def check(holds, what, shown=""):
-    if not holds:
-        raise CheckFailed(f"{what}: {shown}" if shown != "" else what)
-    print(f"ok {what}{f': {shown}' if shown != '' else ''}", flush=True)
 
 
 def check_build(project):
@@ -76,10 +68,11 @@ def check_limits(facts):
 
 
 def check_settings(project, settings):
-    config = json.loads(project.compose("config", "--format", "json"))
-    passed = config["services"][SERVICE]["environment"]
+    production = Project(project.override, PRODUCTION)  # it passes what the other does, and more
+    config = json.loads(production.compose("config", "--format", "json"))
+    passed = config["services"][SERVICE]["environment"].keys()
     fixed = {"XPRO_HOST", "XPRO_PORT"}
-    check(set(settings) == passed.keys() | fixed, "compose passes every setting", len(passed))
+    check(set(settings) == passed | fixed, "compose passes every setting", len(passed))
 
 
 def check_answers(project, data, name):
@@ -206,6 +199,7 @@ def run_checks(folder, everything):
     project = Project(override)
     try:
         check_service(project, empty)
+        check_production(project.image, override, folder, radiograph()[1])
         if everything:
             check_other_builds(override, project)
     except BaseException:

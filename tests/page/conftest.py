@@ -37,7 +37,7 @@ class File(NamedTuple):
 class Visit:
     """The page in a tab of its own, with what happened on it."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, ready: str) -> None:
         self.page = page
         self.url = url
         self.errors: list[str] = []
@@ -49,7 +49,7 @@ class Visit:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("response", lambda response: self.statuses.append(response.status))
         page.goto(f"{url}/")
-        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector(ready)
 
     def _note(self, message) -> None:
         # Chromium itself reports every answer from 400 on; the page says the same to the person.
@@ -136,9 +136,15 @@ def open_page(browser: Browser, service) -> Iterator[Callable[..., Visit]]:
     """Open the page: `open_page(width, height)`; every visit is looked over at the end."""
     visits: list[Visit] = []
 
-    def open_page(width: int = 1280, height: int = 800, url: str = service.url, **options) -> Visit:
+    def open_page(
+        width: int = 1280,
+        height: int = 800,
+        url: str = service.url,
+        ready: str = "html[data-ready]",
+        **options,
+    ) -> Visit:
         page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        visits.append(Visit(page, url))
+        visits.append(Visit(page, url, ready))
         return visits[-1]
 
     yield open_page

@@ -93,7 +93,7 @@ def test_an_upload_is_held_in_memory_and_in_no_file(start_service):
         host, port = service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as upload:
             upload.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n"
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n"
                 b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
                 b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
                 + bytes(20_000_000)

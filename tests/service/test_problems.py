@@ -179,7 +179,7 @@ def test_an_impossible_parameter_is_named(service, png):
 
 def test_a_client_that_goes_away_in_its_upload_harms_nobody(service, png):
     head = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n\r\n--x\r\n"
     )
     host, port = service.url.removeprefix("http://").split(":")
@@ -227,7 +227,7 @@ def test_a_client_that_offers_an_upgrade_to_http_2_is_answered(service, png):
         + b"\r\n--x--\r\n"
     )
     head = (
-        "POST /predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        "POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
         "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
         f"Content-Length: {len(body)}\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
     )
@@ -252,7 +252,7 @@ def test_a_strange_charset_is_never_an_error_of_the_service(service, png, charse
 def test_a_body_that_never_comes_is_given_up_and_its_room_is_free_again(start_service, png):
     with start_service(XPRO_UPLOAD_TIMEOUT_S="0.5") as service:
         head = (
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n\r\n--x\r\n"
         )
         status, body = post_raw(service.url, head)

@@ -17,7 +17,7 @@ def open_upload(url: str, length: int) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=20)
     head = (
-        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
     )
     connection.sendall(head.encode())

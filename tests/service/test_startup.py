@@ -130,3 +130,25 @@ def test_a_port_in_use_ends_the_service_with_a_message(service):
     ended = start(XPRO_PORT=service.url.rsplit(":", 1)[1])
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr.lower()
+
+
+def test_on_an_address_that_others_reach_it_starts_only_with_keys_or_told_so(start_service):
+    for host in ("0.0.0.0", "::", "example.org"):
+        ended = start(XPRO_HOST=host)
+        assert ended.returncode == 2
+        assert "XPRO_KEYS_FILE" in ended.stderr
+        assert "XPRO_ALLOW_STRANGERS" in ended.stderr
+        assert "Traceback" not in ended.stderr
+    with start_service(XPRO_HOST="0.0.0.0", XPRO_ALLOW_STRANGERS="true") as service:
+        assert service.client.get("/model").status_code == 200
+
+
+@pytest.mark.parametrize("content", [None, "", '{"keys": [{"client": "a b"}]}'])
+def test_a_key_file_that_is_none_ends_the_start(tmp_path, content):
+    file = tmp_path / "keys.json"
+    if content is not None:
+        file.write_text(content)
+    ended = start(XPRO_KEYS_FILE=str(file))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Wrong setting: XPRO_KEYS_FILE")
+    assert "Traceback" not in ended.stderr

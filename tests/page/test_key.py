@@ -1,0 +1,140 @@
+"""A service with keys: the page asks for one and keeps it in its memory alone."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from service.key_file import Key, change_keys, digest, new_key
+from tests.conftest import Service
+from tests.page.test_access import focused, serious_findings
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def key(file) -> str:
+    return add_key(file)
+
+
+@pytest.fixture
+def closed(start_service, file, key) -> Iterator[Service]:  # noqa: ARG001 - makes the file
+    with start_service(XPRO_KEYS_FILE=str(file)) as running:
+        yield running
+
+
+def add_key(file: Path) -> str:
+    key = new_key()
+    expires = datetime.now(UTC) + timedelta(days=1)
+    with change_keys(file) as keys:
+        entry = {"client": "page", "sha256": digest(key.encode()), "scopes": ("predict",)}
+        keys.append(Key(expires=expires, **entry))
+    return key
+
+
+def dialog(page):
+    return page.get_by_role("dialog", name="This service asks for a key")
+
+
+def enter(page, key: str) -> None:
+    page.get_by_label("Access key").fill(key)
+    page.keyboard.press("Enter")
+
+
+def test_the_page_asks_for_a_key_and_works_with_it(open_page, closed, key, drawn_png, drawn_dicom):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    assert focused(visit) == "access-key"
+    assert serious_findings(visit) == []
+    enter(visit.page, "xpro_wrong")
+    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    expect(dialog(visit.page)).to_be_hidden()
+    visit.drop(drawn_png, drawn_dicom)
+    visit.finish(2)
+    assert key not in visit.page.content()
+    assert key not in closed.log()
+
+
+def test_the_key_is_gone_after_loading_the_page_again(open_page, closed, key):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    stored = visit.page.evaluate(
+        "async () => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href,"
+        " history.state, window.name, await indexedDB.databases(), await caches.keys()])"
+    )
+    assert key not in stored
+    visit.page.reload()
+    visit.page.wait_for_selector("#access-dialog[open]")
+
+
+def test_who_declines_is_told_and_may_enter_a_key_later(open_page, closed, key):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    visit.page.keyboard.press("Escape")
+    expect(visit.page.locator("#welcome")).to_contain_text("A key is needed")
+    assert serious_findings(visit) == []
+    visit.page.click("text=Enter a key")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    expect(visit.page.locator("#welcome")).to_contain_text("Drop chest radiographs here")
+
+
+def test_a_key_revoked_meanwhile_is_asked_for_once_and_the_file_goes_on(
+    open_page, closed, file, key, drawn_png, drawn_dicom
+):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    file.write_text('{"keys": []}')
+    other = add_key(file)
+    visit.page.wait_for_timeout(1500)  # until the service has looked at the file
+    visit.drop(drawn_png, drawn_dicom)
+    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    enter(visit.page, other)
+    visit.finish(2)
+    expect(visit.page.locator("li[data-state=done]")).to_have_count(2)
+    expect(dialog(visit.page)).to_be_hidden()
+
+
+def test_the_curl_call_names_the_key_without_showing_it(open_page, closed, key, drawn_png):
+    visit = open_page(
+        url=closed.url,
+        ready="#access-dialog[open]",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    visit.drop(drawn_png)
+    visit.finish()
+    visit.page.click("#copy-curl")
+    expect(visit.page.locator("#live")).to_have_text("Copied")
+    copied = visit.page.evaluate("navigator.clipboard.readText()")
+    assert '-H "Authorization: Bearer $XPRO_KEY"' in copied
+    assert key not in copied
+
+
+def test_the_description_of_the_model_can_be_saved_where_a_link_would_be_refused(
+    open_page, closed, key
+):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    visit.page.click("#open-model")
+    with visit.page.expect_download() as download:
+        visit.page.click("#save-model")
+    saved = json.loads(Path(download.value.path()).read_text())
+    assert saved["name"] == "xpro-demo"
+
+
+def test_the_documentation_of_the_interface_works_under_its_policy(open_page, service):
+    visit = open_page()
+    visit.page.goto(f"{service.url}/docs")
+    visit.page.get_by_text("14 probabilities for one radiograph").wait_for()
+    visit.page.get_by_role("button", name="Authorize").wait_for()

@@ -1,0 +1,263 @@
+"""Keys: who may do what, refused before the body is read, and revoked without a restart."""
+
+import json
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, Service, post_raw
+from tests.service.test_connections import send_until_cut_off
+from tests.service.test_problems import assert_problem
+
+
+def keys(file: Path, *arguments: str, status: int = 0) -> str:
+    """Run the command that makes, lists and revokes keys; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "service.keys", "--file", str(file), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return (done.stdout or done.stderr).strip()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def change(file: Path, **facts: object) -> None:
+    """Set facts of the last key in the file."""
+    content = json.loads(file.read_text())
+    content["keys"][-1] |= facts
+    file.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "keys.json"
+
+
+@pytest.fixture(scope="module")
+def key(file) -> str:
+    return keys(file, "make", "ward-3")
+
+
+@pytest.fixture(scope="module")
+def closed(start_service, file, key) -> Iterator[Service]:  # noqa: ARG001 - makes the file
+    """A service that asks for keys, of which ward-3 has one."""
+    with start_service(XPRO_KEYS_FILE=str(file)) as running:
+        yield running
+
+
+def model(service: Service, key: str) -> httpx.Response:
+    return service.client.get("/model", headers=bearer(key))
+
+
+def wait_for(service: Service, key: str, status: int) -> httpx.Response:
+    deadline = time.monotonic() + 10
+    while (answer := model(service, key)).status_code != status:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    return answer
+
+
+def test_with_a_key_a_radiograph_is_answered_and_the_log_names_the_client(closed, key, png):
+    answer = closed.client.post("/predict", files={"file": png}, headers=bearer(key))
+    assert answer.status_code == 200
+    lines = [json.loads(line) for line in closed.log().splitlines()]
+    (line,) = [each for each in lines if each.get("request_id") == answer.json()["request_id"]]
+    assert line["client"] == "ward-3"
+    assert line["sha256"] == answer.json()["input"]["sha256"]
+    assert line["model"] == answer.json()["model"]["digest"]
+    assert (line["route"], line["status"], line["code"]) == ("/predict", 200, None)
+    assert line["duration_ms"] > 0
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain?finding=Mass", "/radiograph", "/nothing"])
+def test_without_a_key_nothing_is_answered(closed, path, png):
+    answer = closed.client.post(path, files={"file": png})
+    assert_problem(answer, 401, "missing_key")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="x-pro"'
+
+
+def test_page_interface_and_health_are_open_to_everyone(closed):
+    assets = "/static-offline-docs/swagger-ui.css"
+    for path in ("/", "/web/main.js", "/docs", assets, "/openapi.json", "/health", "/health/live"):
+        assert closed.client.get(path).status_code == 200
+    assert closed.client.head("/health/ready").status_code == 200
+    for path in ("/model", "/metrics", "/web", "//", "/web/../model", "/health/../model", "/%2e"):
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        status, body = post_raw(closed.url, request.encode())
+        assert status in (401, 404), path
+        assert b"intended_use" not in body
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Basic d2FyZDp4", "Bearer a b", "Bearer \u00fc", "bearer none"]
+)
+def test_a_header_that_holds_no_key_in_force_is_refused(closed, header):
+    answer = closed.client.get("/model", headers={"Authorization": header.encode()})
+    assert answer.status_code == 401
+    assert answer.json()["code"] in ("missing_key", "unknown_key")
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+
+
+def test_two_keys_in_one_request_are_none(closed, key):
+    twice = [("Authorization", f"Bearer {key}")] * 2
+    assert_problem(closed.client.get("/model", headers=twice), 401, "missing_key")
+
+
+def test_a_key_in_the_query_is_none(closed, key):
+    assert closed.client.get("/model", params={"access_token": key}).status_code == 401
+
+
+def test_the_refusal_comes_before_a_byte_of_the_body(closed):
+    host, port = closed.url.removeprefix("http://").split(":")
+    for extra in ("", "Expect: 100-continue\r\n"):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n" + extra.encode() + b"\r\n"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.usefixtures("key")
+def test_a_body_after_the_refusal_is_taken_for_a_while_only(start_service, file):
+    """Long enough that a client which sends all before it reads sees why it was refused."""
+    with start_service(XPRO_KEYS_FILE=str(file), XPRO_UPLOAD_TIMEOUT_S="1") as service:
+        answer = service.predict(bytes(20_000_000))
+        assert_problem(answer, 401, "missing_key")
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            assert send_until_cut_off(connection, b"1\r\nx\r\n", pause_s=0.05) < 10
+
+
+def test_a_key_is_good_for_its_scopes_only(closed, file):
+    scraper = keys(file, "make", "scraper", "--scope", "metrics")
+    admin = keys(file, "make", "operator", "--scope", "admin")
+    wait_for(closed, admin, 200)
+    answer = model(closed, scraper)
+    assert_problem(answer, 403, "missing_scope")
+    assert 'scope="predict"' in answer.headers["www-authenticate"]
+    for key in (scraper, admin):
+        answer = closed.client.get("/metrics", headers=bearer(key))
+        assert answer.status_code not in (401, 403)
+
+
+def test_metrics_need_their_own_scope(closed, key):
+    answer = closed.client.get("/metrics", headers=bearer(key))
+    assert_problem(answer, 403, "missing_scope")
+    assert 'scope="metrics"' in answer.headers["www-authenticate"]
+
+
+def test_a_new_key_is_taken_and_a_revoked_one_refused_without_a_restart(closed, file):
+    first, second = (keys(file, "make", "clinic") for _ in range(2))
+    for key in (first, second):
+        wait_for(closed, key, 200)
+    listed = keys(file, "list")
+    assert first not in listed
+    identity = next(line.split()[1] for line in listed.splitlines() if line.startswith("clinic"))
+    keys(file, "revoke", "clinic", "--id", identity)
+    assert wait_for(closed, first, 401).json()["code"] == "unknown_key"
+    assert model(closed, second).status_code == 200
+    keys(file, "revoke", "clinic")
+    wait_for(closed, second, 401)
+    keys(file, "revoke", "clinic", status=1)
+
+
+def test_an_expired_key_is_refused_and_listed_as_gone(closed, file):
+    key = keys(file, "make", "guest", "--days", "1")
+    wait_for(closed, key, 200)
+    change(file, expires="2020-01-01T00:00:00Z")
+    assert wait_for(closed, key, 401).json()["code"] == "expired_key"
+    assert "gone" in keys(file, "list")
+    keys(file, "revoke", "guest")
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"keys": [{"client": "x"}]}', "[]", "\x00\xff"])
+def test_a_damaged_file_leaves_the_keys_in_force_and_heals(closed, file, key, damage):
+    content = file.read_bytes()
+    refusals = closed.log().count('"event": "keys_refused"')
+    file.write_text(damage, encoding="latin-1")
+    try:
+        deadline = time.monotonic() + 10
+        while closed.log().count('"event": "keys_refused"') == refusals:
+            assert model(closed, key).status_code == 200
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert model(closed, key).status_code == 200
+    finally:
+        file.write_bytes(content)
+    wait_for(closed, key, 200)
+
+
+def test_beyond_its_rate_a_key_is_told_when_to_try_again(closed, file):
+    slow = keys(file, "make", "slow", "--requests-per-minute", "30")
+    wait_for(closed, slow, 200)
+    answers = [model(closed, slow) for _ in range(31)]
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert_problem(refused, 429, "rate_exceeded")
+    assert 1 <= int(refused.headers["retry-after"]) <= 2
+    time.sleep(int(refused.headers["retry-after"]))
+    assert model(closed, slow).status_code == 200
+
+
+def test_the_rate_of_all_keys_is_a_setting_and_each_has_its_own(start_service, file, key):
+    other = keys(file, "make", "other")
+    settings = {"XPRO_KEYS_FILE": str(file), "XPRO_REQUESTS_PER_MINUTE": "2"}
+    with start_service(**settings) as service:
+        statuses = [model(service, key).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        assert model(service, other).status_code == 200
+        assert service.client.get("/health").status_code == 200
+
+
+def test_no_key_is_ever_written_to_the_log_or_the_file(closed, file, key):
+    model(closed, key)
+    closed.client.get("/model", headers=bearer("xpro_WRONG"))
+    for text in (closed.log(), file.read_text()):
+        assert key not in text
+        assert "xpro_" not in text
+
+
+def test_a_key_has_256_bits_and_its_file_is_its_owners_alone(tmp_path):
+    file = tmp_path / "keys.json"
+    made = {keys(file, "make", "ward") for _ in range(3)}
+    assert len(made) == 3
+    assert all(len(key.removeprefix("xpro_")) == 43 for key in made)  # base64 of 32 bytes
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_makers_at_the_same_time_lose_no_key(tmp_path):
+    file = tmp_path / "keys.json"
+    command = [sys.executable, "-m", "service.keys", "--file", str(file), "make"]
+    makers = [
+        subprocess.Popen([*command, f"c{number}"], cwd=ROOT, stdout=-3, stderr=-3)
+        for number in range(4)
+    ]
+    assert [maker.wait(60) for maker in makers] == [0] * 4
+    assert all(f"c{number}" in keys(file, "list") for number in range(4))
+
+
+def test_the_command_says_what_is_wrong(tmp_path):
+    file = tmp_path / "keys.json"
+    assert keys(file, "list", status=1).startswith("error: ")
+    assert "a name has" in keys(file, "make", "Jane Doe", status=2)
+    file.write_text("{}")
+    assert "is no key file" in keys(file, "make", "ward", status=1)
+    assert file.read_text() == "{}"

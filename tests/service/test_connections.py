@@ -1,0 +1,120 @@
+"""Clients that keep a connection and the service waiting: each has its budget of time."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Service
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def hasty(start_service) -> Iterator[Service]:
+    """A service with budgets of a second."""
+    with start_service(XPRO_HEADER_TIMEOUT_S="1", XPRO_UPLOAD_TIMEOUT_S="1.5") as running:
+        yield running
+
+
+def connect(service: Service, **options) -> socket.socket:
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=15, **options)
+
+
+def ask(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"\r\n")
+    answer = b""
+    while not answer.endswith(b"}}}"):
+        chunk = connection.recv(65536)
+        assert chunk, answer
+        answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def send_until_cut_off(connection: socket.socket, piece: bytes, pause_s: float) -> float:
+    """Send the piece again and again; return after how many seconds the service had enough."""
+    started = time.monotonic()
+    while (elapsed := time.monotonic() - started) < 20:
+        try:
+            connection.sendall(piece)
+        except ConnectionError:
+            return elapsed
+        except TimeoutError:
+            continue
+        time.sleep(pause_s)
+    raise AssertionError("never cut off")
+
+
+def seconds_until_closed(connection: socket.socket) -> float:
+    started = time.monotonic()
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("begun", [b"", HEAD, b"G"])
+def test_a_head_that_does_not_come_costs_a_connection_a_second(hasty, begun):
+    with connect(hasty) as connection:
+        connection.sendall(begun)
+        assert 0.5 < seconds_until_closed(connection) < 8
+
+
+def test_a_head_that_comes_byte_by_byte_gets_no_more_time(hasty):
+    with connect(hasty) as connection:
+        connection.sendall(HEAD)
+        assert send_until_cut_off(connection, b"X", pause_s=0.05) < 8
+
+
+def test_the_second_head_on_a_connection_has_the_same_budget(hasty):
+    with connect(hasty) as connection:
+        ask(connection)
+        connection.sendall(HEAD)
+        assert 0.5 < seconds_until_closed(connection) < 8
+
+
+def test_an_answered_request_is_followed_by_others_on_its_connection(hasty):
+    with connect(hasty) as connection:
+        for _ in range(8):
+            ask(connection)
+            time.sleep(0.3)  # in all, longer than any budget
+
+
+def test_a_request_that_is_worked_on_longer_than_a_head_may_take_is_answered(hasty):
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--x--\r\n'
+    head = (
+        "POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with connect(hasty) as connection:
+        connection.sendall(head.encode())
+        time.sleep(1.2)  # past the budget of a head, within that of a body
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 415")
+
+
+def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty):
+    with connect(hasty) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000000000\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert seconds_until_closed(connection) < 8
+
+
+def test_answers_that_nobody_takes_are_dropped(hasty):
+    """Many answers asked for at once, none read: memory would fill with them."""
+    many = 100 * (HEAD.replace(b"/health/live", b"/openapi.json") + b"\r\n")
+    with connect(hasty) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(0.5)
+        send_until_cut_off(connection, many, pause_s=0)
+    assert hasty.client.get("/health").status_code == 200
+
+
+def test_closed_connections_leave_no_failure_in_the_log(hasty):
+    lines = [json.loads(line) for line in hasty.log().splitlines()]
+    assert not [line for line in lines if line["level"] == "error"]

@@ -1,0 +1,140 @@
+"""TLS and mutual TLS, with certificates made on the spot."""
+
+import json
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Service
+from tests.service.test_startup import start
+
+pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+
+
+class Authority:
+    """A certificate authority of the test, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.certificate = folder / "ca.crt"
+        self._openssl("req", "-x509", "-subj", "/CN=ca", "-out", self.certificate, *self._new("ca"))
+
+    def issue(self, name: str) -> tuple[str, str]:
+        """Return paths of a certificate for 127.0.0.1 and of its key."""
+        request, certificate = (self._folder / f"{name}{suffix}" for suffix in (".csr", ".crt"))
+        extensions = self._folder / "extensions"
+        extensions.write_text("subjectAltName=IP:127.0.0.1")
+        self._openssl("req", "-subj", f"/CN={name}", "-out", request, *self._new(name))
+        signer = ("-CA", self.certificate, "-CAkey", self._folder / "ca.key", "-CAcreateserial")
+        self._openssl(
+            "x509", "-req", "-in", request, *signer, "-extfile", extensions, "-out", certificate
+        )
+        return str(certificate), str(self._folder / f"{name}.key")
+
+    def _new(self, name: str) -> tuple[str, ...]:
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        return (*curve, "-keyout", str(self._folder / f"{name}.key"))
+
+    def _openssl(self, *arguments: str | Path) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)
+
+
+class TlsService(Service):
+    """A service behind TLS; `client` trusts the authority of the test."""
+
+    def __init__(self, log: Path, trust: ssl.SSLContext, **settings: str) -> None:
+        super().__init__(log, **settings)
+        self.client.close()
+        self.url = self.url.replace("http:", "https:")
+        self.client = httpx.Client(base_url=self.url, timeout=60, verify=trust)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def server(authority) -> dict[str, str]:
+    """Settings of a service with a certificate."""
+    certificate, key = authority.issue("server")
+    return {"XPRO_TLS_CERT": certificate, "XPRO_TLS_KEY": key}
+
+
+@pytest.fixture(scope="module")
+def trust(authority) -> Callable[..., ssl.SSLContext]:
+    def trust(*shown: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=authority.certificate)
+        if shown:
+            context.load_cert_chain(*shown)
+        return context
+
+    return trust
+
+
+@pytest.fixture(scope="module")
+def https(server, trust, tmp_path_factory) -> Iterator[TlsService]:
+    with TlsService(tmp_path_factory.mktemp("tls") / "log", trust(), **server) as running:
+        yield running
+
+
+def test_a_radiograph_is_answered_over_tls_and_browsers_are_told_to_stay_there(https, png):
+    answer = https.predict(png)
+    assert answer.status_code == 200
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    ready = json.loads(https.log().splitlines()[0])
+    assert ready["address"] == https.url
+
+
+def test_without_tls_nothing_is_answered(https):
+    with pytest.raises(httpx.TransportError):
+        httpx.get(https.url.replace("https:", "http:") + "/health", timeout=10)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(https, trust, version):
+    context = trust()
+    context.minimum_version = context.maximum_version = version
+    assert httpx.get(f"{https.url}/health", verify=context, timeout=30).status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_1_1_is_not_spoken(https, trust):
+    context = trust()
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not even try
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(httpx.ConnectError, match=r"(?i)protocol"):
+        httpx.get(f"{https.url}/health", verify=context, timeout=10)
+
+
+def test_with_mutual_tls_only_clients_with_a_certificate_are_heard(
+    authority, server, trust, tmp_path
+):
+    settings = {**server, "XPRO_TLS_CLIENT_CA": str(authority.certificate)}
+    known = trust(*authority.issue("ward-3"))
+    (tmp_path / "other").mkdir()
+    stranger = trust(*Authority(tmp_path / "other").issue("stranger"))
+    with TlsService(tmp_path / "log", known, **settings) as service:
+        assert service.client.get("/model").status_code == 200
+        for context in (trust(), stranger):
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"{service.url}/health", verify=context, timeout=10)
+
+
+def test_settings_that_make_no_tls_end_the_start(server, tmp_path):
+    alone = start(XPRO_TLS_CERT=server["XPRO_TLS_CERT"])
+    assert (alone.returncode, "XPRO_TLS_KEY" in alone.stderr) == (2, True)
+    (tmp_path / "key").write_text("no key")
+    for key in ("key", "nowhere"):
+        ended = start(**{**server, "XPRO_TLS_KEY": str(tmp_path / key)})
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("Wrong setting: XPRO_TLS")
+        assert "Traceback" not in ended.stderr
+    ended = start(XPRO_TLS_CLIENT_CA=server["XPRO_TLS_CERT"])
+    assert (ended.returncode, "XPRO_TLS_CERT" in ended.stderr) == (2, True)
