@@ -4,13 +4,14 @@ import json
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import Service
+from tests.conftest import ROOT, Service
 from tests.service.test_startup import start
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
@@ -125,6 +126,28 @@ def test_with_mutual_tls_only_clients_with_a_certificate_are_heard(
         for context in (trust(), stranger):
             with pytest.raises(httpx.TransportError):
                 httpx.get(f"{service.url}/health", verify=context, timeout=10)
+
+
+def healthcheck(url: str, **settings: str) -> int:
+    """Run what the container's health check runs, against the service at this address."""
+    command = [sys.executable, "-I", "-S", str(ROOT / "service" / "healthcheck.py")]
+    port = {"XPRO_PORT": url.rsplit(":", 1)[1]}
+    return subprocess.run(command, env={**port, **settings}, check=False, timeout=30).returncode
+
+
+def test_the_containers_health_check_knows_plain_tls_and_mutual_tls(
+    service, https, authority, server, trust, tmp_path
+):
+    assert healthcheck(service.url) == 0
+    assert healthcheck(service.url, **server) == 1
+    assert healthcheck(https.url, **server) == 0
+    assert healthcheck(https.url) == 1
+    assert healthcheck("http://127.0.0.1:1") == 1
+    mutual = {**server, "XPRO_TLS_CLIENT_CA": str(authority.certificate)}
+    known = trust(*authority.issue("probe"))
+    with TlsService(tmp_path / "log", known, **mutual) as closed:
+        assert healthcheck(closed.url, **mutual) == 0
+        assert healthcheck(closed.url, **server) == 1
 
 
 def test_settings_that_make_no_tls_end_the_start(server, tmp_path):
