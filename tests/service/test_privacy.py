@@ -6,11 +6,15 @@ import json
 import re
 import socket
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pydicom
+import pytest
 from pydicom import dcmwrite
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
@@ -71,6 +75,88 @@ def test_no_value_of_a_file_name_header_query_or_path_reaches_the_log(start_serv
         assert not [path for path in temporary.rglob("*") if path.is_file()]
         assert service.log()
         assert CANARY not in service.log()
+
+
+# What decides whether and how the pixels are read; the one that is refused has canaries there too.
+DECIDING = {
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "Modality",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "VOILUTFunction",
+    "PresentationLUTShape",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "WindowCenter",
+    "WindowWidth",
+}
+
+
+def canary_of(tag: int, vr: str) -> object | None:
+    """A value of its own for an element, as its representation allows; None for binary ones."""
+    if vr in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"):
+        return f"C7Q3{tag:08X}"
+    number = 735_700_000 + tag % 99_991
+    if vr in ("DS", "IS"):
+        return str(number)
+    if vr == "UI":
+        return f"1.2.{number}"
+    digits = str(number)
+    return {
+        "AS": f"{digits[-3:]}Y",
+        "DA": f"17{int(digits[-2:]) % 90 + 10}1231",
+        "DT": f"17351231175703.{digits[-6:]}",
+        "TM": f"175703.{digits[-6:]}",
+    }.get(vr)
+
+
+def dicom_full_of_canaries(spared: set[str]) -> tuple[bytes, set[str]]:
+    """A radiograph with a value of its own in every element the standard names, and the values."""
+    dataset, values = pydicom.dcmread(io.BytesIO(dicom_with_canaries(damaged=False))), set()
+    for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
+        value = canary_of(tag, vr)
+        if value is None or keyword in spared or tag < 0x0008_0000 or tag >= 0x7FE0_0000:
+            continue
+        dataset.add_new(tag, vr, value)
+        values.add(str(value))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcmwrite(buffer, dataset)
+    return buffer.getvalue(), {value for value in values if len(value) > 4}
+
+
+@pytest.mark.parametrize(("spared", "status"), [(DECIDING, 200), (set(), 422)])
+def test_no_element_of_a_dicom_file_is_told_to_anyone(start_service, tmp_path, spared, status):
+    data, values = dicom_full_of_canaries(spared)
+    assert len(values) > 2000
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with start_service(TMPDIR=str(temporary)) as service:
+        answers = [service.predict(data, maps="true")]
+        assert answers[0].status_code == status, answers[0].text
+        answers += [
+            service.client.post(path, files={"file": data})
+            for path in ("/radiograph", "/explain?finding=Mass")
+        ]
+        told = service.log() + service.client.get("/metrics").text
+        told += "".join(f"{answer.headers} {answer.content!r}" for answer in answers)
+        assert [value for value in values if value in told] == []
+        assert not [path for path in temporary.rglob("*") if path.is_file()]
+
+
+def test_no_header_is_told_to_anyone(service):
+    names = ("Authorization", "Cookie", "Origin", "Forwarded", "X-Forwarded-For", "Accept")
+    names += ("Accept-Language", "If-None-Match", "Range", "Traceparent", "X-Patient")
+    for path in ("/health", "/model", f"/{CANARY}", "/predict"):
+        headers = {**dict.fromkeys(names, f"Bearer {CANARY}"), "Content-Type": f"x/{CANARY}"}
+        answer = service.client.post(path, headers=headers, content=CANARY.encode())
+        assert CANARY not in f"{answer.headers} {answer.text}"
+    refused = service.client.get("/health", headers={"Host": f"{CANARY}.example"})
+    assert refused.status_code == 421
+    assert CANARY not in refused.text
+    assert CANARY not in service.log() + service.client.get("/metrics").text
 
 
 def test_every_log_line_is_json_and_a_request_has_exactly_one(start_service, png):
