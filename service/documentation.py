@@ -80,7 +80,10 @@ _OF_KEYS: Final = {
         "unknown_key": "This key is not, or no longer, in force; ask for a new one.",
         "expired_key": "This key has expired; ask for a new one.",
     },
-    403: {"missing_scope": "This key lacks the scope `predict`; ask for one that has it."},
+    403: {
+        "missing_scope": "This key lacks the scope `predict`; ask for one that has it.",
+        "foreign_page": "The page of another site asks; use our own page.",
+    },
     429: {"rate_exceeded": "This key is over its rate; try again in 3 s."},
 }
 

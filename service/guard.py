@@ -78,7 +78,12 @@ class Guard:
             detail = "The service does not answer to this Host; XPRO_ALLOWED_HOSTS lists names."
             return Refused(421, "unknown_host", detail)
         needed = needed_scope(scope["path"])
-        if self._keys is None or needed is None:
+        if needed is None:
+            return None
+        if _values(headers, b"sec-fetch-site") == [b"cross-site"]:
+            # It could not read the answer, but have the work done; browsers add the header.
+            return Refused(403, "foreign_page", "The page of another site asks; use our own page.")
+        if self._keys is None:
             return None
         return self._authorise(scope, self._keys, needed)
 

@@ -22,7 +22,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 TITLES: Final = {
     400: "The request is malformed",
     401: "A key is needed",
-    403: "The key is not for this",
+    403: "This is not allowed",
     404: "Nothing is here",
     405: "This method is not for this path",
     408: "The body took too long",

@@ -42,6 +42,16 @@ def test_no_other_origin_may_read_an_answer_or_ask_for_leave(service, png):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
+def test_another_sites_page_cannot_even_have_work_done(service, png):
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"Sec-Fetch-Site": site}
+        answer = service.client.post("/predict", files={"file": png}, headers=headers)
+        assert answer.status_code == status
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert_problem(service.client.get("/model", headers=foreign), 403, "foreign_page")
+    assert service.client.get("/", headers=foreign).status_code == 200  # a link to the page
+
+
 @pytest.mark.parametrize("path", ["/", "/docs", "/model", "/health", "/nothing", "/openapi.json"])
 def test_every_answer_carries_the_headers_that_browsers_heed(service, path):
     headers = service.client.get(path).headers
