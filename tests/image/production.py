@@ -69,7 +69,8 @@ def check_access(project, trust, data, key):
     change_keys(project, "revoke", "tester")
     started = time.monotonic()
     while (answer := ask(project, trust, data, key)[0]) == 200:
-        check(time.monotonic() < started + REVOKED_WITHIN_S, "production: revoked in time")
+        if time.monotonic() > started + REVOKED_WITHIN_S:
+            break
     seconds = time.monotonic() - started
     check(answer == 401, "production: a revoked key is refused", f"after {seconds:.1f} s")
     state = project.container("{{.RestartCount}} {{.State.Health.Status}}")
