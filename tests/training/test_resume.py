@@ -32,6 +32,22 @@ def finish(*arguments: str) -> tuple[int, str]:
     return process.returncode, errors
 
 
+def kill_and_resume(run: Path, history: Path, begin: list[str]) -> None:
+    """Begin a run, kill it with SIGKILL in the middle and resume it to its end."""
+    process = start(*begin)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not history.exists() or len(history.read_text().splitlines()) < 3:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    # Reads until every process that inherited the pipe has ended: no worker outlives the run.
+    process.communicate(timeout=60)
+    assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
+    code, errors = finish("resume", str(run))
+    assert code == 0, errors
+
+
 @pytest.fixture(scope="module")
 def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold `killed`, a run ended by SIGKILL in the middle and then resumed, and `whole`."""
@@ -39,17 +55,8 @@ def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "drawn").symlink_to(drawn_folder)
     code, errors = finish(*command(folder, "whole"))
     assert code == 0, errors
-    process, history = start(*command(folder, "killed")), folder / "killed" / "run" / "history.csv"
-    deadline = time.monotonic() + TIMEOUT_S
-    while not history.exists() or len(history.read_text().splitlines()) < 3:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
-    code, errors = finish("resume", str(folder / "killed" / "run"))
-    assert code == 0, errors
+    run = folder / "killed" / "run"
+    kill_and_resume(run, run / "history.csv", command(folder, "killed"))
     return folder
 
 
@@ -63,6 +70,16 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
         return (run / "run" / name).read_bytes()
 
     assert read(folder / "killed") == read(folder / "whole")
+
+
+def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(folder: Path) -> None:
+    code, errors = finish(*command(folder, "members", "folds=2"))
+    assert code == 0, errors
+    run = folder / "killed members" / "run"
+    begin = command(folder, "killed members", "folds=2")
+    kill_and_resume(run, run / "member0" / "history.csv", begin)
+    for name in ("best.weights.h5", "member1/out_of_fold.npy", "calibration.json"):
+        assert (run / name).read_bytes() == (folder / "members" / "run" / name).read_bytes()
 
 
 def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:
