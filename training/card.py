@@ -27,15 +27,29 @@ def _introduce(description: Mapping[str, Any]) -> str:
         f"**{description['intended_use']}**\n\n"
         f"Gives the probabilities of {len(description['findings'])} findings for one frontal chest "
         f"radiograph, reduced to {size} x {size} grey pixels. Network `{recipe['backbone']}`, "
-        f"{'started from ' + recipe['pretrained'] if recipe['pretrained'] else 'from scratch'}, at "
-        f"most {recipe['epochs']} epochs, seed {description['seed']}; made on "
-        f"{description['date']} by code {description['code_commit'][:12]}. `bundle.json` beside "
-        "this page holds the whole recipe and every figure.\n"
+        f"{_describe_fit(description)}; made on {description['date']} by code "
+        f"{description['code_commit'][:12]}. `bundle.json` beside this page holds the whole recipe "
+        "and every figure.\n"
     )
+
+
+def _describe_fit(description: Mapping[str, Any]) -> str:
+    if "weights" in description:
+        return f"with weights of others ({description['weights']['kind']})"
+    recipe = description["recipe"]
+    begin = f"started from {recipe['pretrained']}" if recipe["pretrained"] else "from scratch"
+    return f"{begin}, at most {recipe['epochs']} epochs, seed {description['seed']}"
 
 
 def _describe_data(description: Mapping[str, Any]) -> str:
     data = description["training_data"]
+    if "judged_on" in description:
+        here = description["judged_on"]
+        return (
+            f"## Data\n\nTrained by others on {data['dataset']}. Calibrated on "
+            f"{here['validation']['images']:,} and tested on {here['test']['images']:,} images of "
+            f"{here['dataset']}, labels {here['label_version']}; split: {data['split']}.\n"
+        )
     return (
         "## Data\n\n"
         f"Trained on {data['images']:,} images of {data['patients']:,} patients of "
