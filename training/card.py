@@ -82,8 +82,10 @@ def _describe_figures(description: Mapping[str, Any], tested: Mapping[str, Any])
 
 def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
     calibration = description["calibration"]
+    split = str(calibration["split"])
+    held_out = f"answers {split}" if split.startswith("out of") else split
     text = (
-        f"{calibration['method']}, fitted on {calibration['split']}. Expected calibration error, "
+        f"{calibration['method']}, fitted on {held_out}. Expected calibration error, "
         f"mean over the findings: {_number(calibration['ece_before'])} on these images before and "
         f"{_number(calibration['ece_after'])} after it, {_number(tested['ece'])} on test. Where "
         "findings are more frequent than in the data it was fitted on, probabilities are too low; "
