@@ -1,5 +1,6 @@
 """Keys: who may do what, refused before the body is read, and revoked without a restart."""
 
+import hashlib
 import json
 import socket
 import stat
@@ -71,16 +72,36 @@ def wait_for(service: Service, key: str, status: int) -> httpx.Response:
     return answer
 
 
+def wait_for_line(service: Service, answer: httpx.Response) -> dict[str, object]:
+    """The log line of a request; it is written just after the answer was."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for text in service.log().splitlines():
+            line = json.loads(text)
+            if line.get("request_id") == answer.headers["x-request-id"]:
+                return line
+        time.sleep(0.05)
+    raise AssertionError("no line about this request")
+
+
 def test_with_a_key_a_radiograph_is_answered_and_the_log_names_the_client(closed, key, png):
     answer = closed.client.post("/predict", files={"file": png}, headers=bearer(key))
     assert answer.status_code == 200
-    lines = [json.loads(line) for line in closed.log().splitlines()]
-    (line,) = [each for each in lines if each.get("request_id") == answer.json()["request_id"]]
+    line = wait_for_line(closed, answer)
     assert line["client"] == "ward-3"
     assert line["sha256"] == answer.json()["input"]["sha256"]
     assert line["model"] == answer.json()["model"]["digest"]
     assert (line["route"], line["status"], line["code"]) == ("/predict", 200, None)
     assert line["duration_ms"] > 0
+
+
+def test_the_line_of_a_refused_file_says_which_file_and_why(closed, key, png):
+    damaged = png[: len(png) // 2]
+    answer = closed.client.post("/predict", files={"file": damaged}, headers=bearer(key))
+    line = wait_for_line(closed, answer)
+    assert (line["client"], line["status"], line["code"]) == ("ward-3", 422, "damaged_file")
+    assert line["sha256"] == hashlib.sha256(damaged).hexdigest()
+    assert line["model"] is None
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain?finding=Mass", "/radiograph", "/nothing"])
