@@ -72,10 +72,7 @@ def cross_validate_calibration(
     if len(names) < FOLDS:
         raise ValueError(f"{len(names)} patients are too few for {FOLDS} folds.")
     folds = np.random.default_rng(seed).permutation(len(names))[owner] % FOLDS
-    probabilities = np.empty(logits.shape)
-    for fold in range(FOLDS):
-        held = folds == fold
-        probabilities[held] = apply_scaling(calibrate(logits[~held], labels[~held]), logits[held])
+    probabilities = cross_calibrate(logits, labels, folds)
     truth = labels.astype(np.float64)
     return {
         "folds": FOLDS,
