@@ -3,12 +3,9 @@
 import os
 import resource
 import sys
-from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
     from fastapi import FastAPI
 
     from service.settings import Settings
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
 EXIT_ADDRESS = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
-_LAST_REQUESTS_S = 0.5
 _OPEN_FILES = 65_536
 
 
@@ -64,33 +60,13 @@ def _allow_open_files() -> None:
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:
     """Serve until SIGTERM or SIGINT; then unready, accepting a while longer, then drained."""
-    import asyncio
     import ssl
 
     import uvicorn
 
+    from service.draining import DrainingServer
     from service.guard import MAX_HEADERS_BYTES
     from service.protocol import bounded_protocol
-
-    class DrainingServer(uvicorn.Server):
-        def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
-            state = getattr(app.state, "service", None)
-            if state is None or state.draining:  # still starting, or asked twice: at once
-                self.should_exit = True
-                return
-            state.draining = True
-            asyncio.get_running_loop().call_later(settings.drain_s, self._stop)
-
-        def _stop(self) -> None:
-            self.should_exit = True
-
-        async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
-            # Uvicorn closes connections that have sent nothing yet; what was accepted a moment ago
-            # may have its request on the way.
-            for server in self.servers:
-                server.close()
-            await asyncio.sleep(_LAST_REQUESTS_S)
-            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,
@@ -121,7 +97,7 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
         bound = config.bind_socket()
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
         return EXIT_ADDRESS
-    DrainingServer(config).run([bound])
+    DrainingServer(config, app, settings.drain_s).run([bound])
     return 0
 
 

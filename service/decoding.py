@@ -27,8 +27,6 @@ from service.observability import log_event
 _WATCH_INTERVAL_S: Final = 0.25
 # A worker that somebody else kills, such as the kernel when memory runs out, costs no request.
 _TRIES: Final = 2
-# What starting a process raises at a limit of the machine; it is tried again.
-_NO_PROCESS: Final = (OSError, RuntimeError, EOFError)
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
 
@@ -114,7 +112,7 @@ class Decoder:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             try:
                 self.replace_dead()
-            except _NO_PROCESS as error:
+            except OSError as error:
                 log_event("no_worker", error=type(error).__name__)
 
     def alive(self) -> bool:
@@ -123,7 +121,7 @@ class Decoder:
         return len(workers) == self._count and all(worker.is_alive() for worker in workers)
 
     def replace_dead(self) -> None:
-        """Start a worker for each that died; raises what starting a process raises."""
+        """Start a worker for each that died; raises OSError where no process is to be had."""
         self._ended = [worker for worker in self._ended if not worker.reap(0)]
         for worker in [worker for worker in self._idle if not worker.is_alive()]:
             self._idle.remove(worker)
@@ -180,7 +178,7 @@ class Decoder:
             return
         # Whatever broke the exchange off, an unread answer must not meet the next request.
         self._end(worker)
-        with contextlib.suppress(*_NO_PROCESS):
+        with contextlib.suppress(OSError):
             self.replace_dead()
 
 
@@ -196,11 +194,12 @@ class _Worker:
             )
             try:
                 self._process.start()
-            except BaseException as error:
+            except (OSError, EOFError, RuntimeError) as error:
                 self._socket.close()
                 if isinstance(error, FileNotFoundError | ConnectionRefusedError):
                     _forget_forkserver()
-                raise
+                # At a limit of the machine; what multiprocessing raises depends on where it met it.
+                raise OSError("no process could be started") from error
 
     @property
     def pid(self) -> int | None:

@@ -8,6 +8,8 @@ import httpx
 import psutil
 import pytest
 
+from service.draining import refuse_new_connections
+
 BOUNDARY = b"x"
 PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
@@ -68,6 +70,19 @@ def test_under_load_every_request_that_was_accepted_is_answered(start_service, p
         assert service.process.wait(30) == 0
     assert set(given) <= {200, None}
     assert 200 in given
+
+
+def test_who_has_connected_is_kept_and_who_comes_later_is_not_let_in():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address) as early:
+            refuse_new_connections(listening)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.3)
+            accepted, _ = listening.accept()
+            with accepted:
+                early.sendall(b"here")
+                assert accepted.recv(4) == b"here"
 
 
 def test_an_upload_that_stands_still_does_not_keep_the_service_alive(start_service):
