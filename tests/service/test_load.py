@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
-from benchmarks import soak
 from benchmarks.load import GET_HEALTH, Load, build_request, until
+from benchmarks.soak.figures import Figure, port_of
+from benchmarks.soak.memory import memory
+from benchmarks.soak.overload import crowd, overload
 from tests.conftest import open_connection, wait_until
 from tests.service.conftest import read_metrics
 
@@ -16,14 +18,14 @@ from tests.service.conftest import read_metrics
 PATIENT = {"XPRO_DECODE_TIMEOUT_S": "60"}
 
 
-def value(figures: list[soak.Figure], name: str) -> float:
+def value(figures: list[Figure], name: str) -> float:
     (found,) = [figure.value for figure in figures if figure.name.startswith(name)]
     return found
 
 
 def test_at_twice_its_capacity_the_service_keeps_most_of_its_goodput(start_service, png):
     with start_service(XPRO_MAX_WAITING="8", **PATIENT) as service:
-        figures = asyncio.run(soak.overload(service, build_request(png), 6))
+        figures = asyncio.run(overload(service, build_request(png), 6))
     assert value(figures, "answers a second under overload") > 0.4
     assert value(figures, "neither 200 nor 503") == 0
     assert value(figures, "/health other than 200") == 0
@@ -45,7 +47,7 @@ def test_a_refusal_comes_sooner_than_an_answer_and_before_the_body(start_service
 
 def test_idle_and_slow_clients_do_not_keep_others_from_their_answers(start_service, png):
     with start_service(**PATIENT) as service:
-        figures = asyncio.run(soak.crowd(service, build_request(png), 2, idle=300, slow=100))
+        figures = asyncio.run(crowd(service, build_request(png), 2, idle=300, slow=100))
     assert value(figures, "requests of others that failed") == 0
     assert value(figures, "answers a second in the crowd") > 0.3
 
@@ -59,7 +61,7 @@ def test_more_connections_than_the_usual_limit_on_open_files_are_held(start_serv
 
 def test_nothing_grows_with_the_number_of_requests(start_service, png, tmp_path):
     with start_service(TMPDIR=str(tmp_path), **PATIENT) as service:
-        figures = asyncio.run(soak.memory(service, build_request(png), 200))
+        figures = asyncio.run(memory(service, build_request(png), 200))
     assert value(figures, "requests that failed") == 0
     for name in ("open files", "threads", "temporary files"):
         assert value(figures, f"{name} more") <= 2
@@ -68,7 +70,7 @@ def test_nothing_grows_with_the_number_of_requests(start_service, png, tmp_path)
 def test_workers_killed_under_load_cost_no_request(start_service, png):
     async def scenario(service) -> list[int]:
         process = psutil.Process(service.process.pid)
-        async with Load(soak.port_of(service)) as load:
+        async with Load(port_of(service)) as load:
             clients = asyncio.create_task(load.closed(build_request(png), 4, until(3)))
             while not clients.done():
                 await asyncio.wait([clients], timeout=0.5)
