@@ -78,7 +78,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     drain_s: float = Field(default=2.0, ge=0, le=600)
-    shutdown_s: int = Field(default=25, ge=1, le=600)
+    shutdown_s: int = Field(default=22, ge=1, le=600)
 
     @field_validator("precision")
     @classmethod
