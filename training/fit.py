@@ -35,9 +35,18 @@ def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
 
 
 def fit_rows(
-    config: TrainConfig, rows: Sequence[Row], validation: Sequence[Row], cache: Cache, run: Path
+    config: TrainConfig,
+    rows: Sequence[Row],
+    validation: Sequence[Row],
+    cache: Cache,
+    run: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Do what `fit` does on any rows; without validation the last epoch's weights are kept."""
+    """Do what `fit` does on any rows; without validation the last epoch's weights are kept.
+
+    `watchers` are called after our own callbacks. One that stops the fit within an epoch ends that
+    epoch: it is judged like a whole one.
+    """
     make_deterministic()
     keras.utils.set_random_seed(config.seed)
     labels = np.array([row.labels for row in rows])
@@ -68,6 +77,7 @@ def fit_rows(
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
         _Judge(config, network, loss, selecting, run, history),
         ProgressBar(len(history), config.epochs, steps),
+        *watchers,
     ]
     model.fit(
         batches,
@@ -150,7 +160,8 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         # The state comes last: a kill before it repeats the epoch, and writes the same again.
         self._journal.add(self._history, best=best)
         save_state(self._run, self.model, self._history)
-        self.model.stop_training = is_over(self._history, self._config)
+        if is_over(self._history, self._config):
+            self.model.stop_training = True
 
     def _measure(self) -> dict[str, float]:
         if self._validation is None:
