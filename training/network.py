@@ -48,7 +48,7 @@ def build_network(
     maps = layers.Conv2D(
         len(FINDINGS),
         1,
-        bias_initializer=keras.initializers.Constant(_RARE_FINDING_LOGIT),
+        bias_initializer=keras.initializers.Constant(_start_logit(config)),
         name="head",
         dtype="float32",
     )(kept)
@@ -81,6 +81,11 @@ def build_calibrated(
     outputs: dict[str, Any] = dict(network.output)
     scaled = outputs["logits"] * slopes.astype(np.float32) + intercepts.astype(np.float32)
     return keras.Model(network.input, {"probabilities": ops.sigmoid(scaled), **outputs})
+
+
+def _start_logit(config: TrainConfig) -> float:
+    # Weighted, positives and negatives of a finding count alike, however rare it is.
+    return 0.0 if config.loss == "weighted" else _RARE_FINDING_LOGIT
 
 
 @contextmanager

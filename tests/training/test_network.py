@@ -130,3 +130,15 @@ def test_small_network_sees_what_differs_from_its_surroundings() -> None:
 def test_small_network_refuses_a_side_it_cannot_divide() -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
         read_config("smoke", ["input_size=72"])
+
+
+def test_weighted_loss_starts_from_even_odds() -> None:
+    start_keras()
+    from training.network import build_network
+
+    rare, even = (
+        build_network(read_config("smoke", [f"loss={loss}"])).get_layer("head").get_weights()[1]
+        for loss in ("cross_entropy", "weighted")
+    )
+    assert (rare < -2).all()
+    assert (even == 0).all()
