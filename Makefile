@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium check format openapi train image image-test requests \
-	bench bench-page fuzz soak sbom audit lock clean
+	bench bench-page bench-recipes fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -58,6 +58,10 @@ bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNe
 
 bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
+
+bench-recipes: .venv/ready  ## our recipe against the one before it (DATA=folder MINUTES=45 SEEDS="1 2")
+	$(IN_DEV) -m benchmarks.recipes --data $(DATA) --minutes $(or $(MINUTES),45) \
+	  --seeds $(or $(SEEDS),1 2) $(ARGS)
 
 fuzz: .venv/ready  ## send 25,000 damaged files and some thousand odd requests to a running service
 	$(IN_DEV) -m pytest -s tests/fuzz --all-cases -o faulthandler_timeout=7200 $(ARGS)

@@ -1,0 +1,114 @@
+"""Fits of recipes, each in a process of its own and a folder that keeps its result."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import TrainConfig, config_to_dict
+from training.errors import RunError
+from training.prepare import Cache
+from training.quiet import start_keras
+from training.record import read_json, write_json
+from training.split import Split
+from training.workers import end_with_parent
+
+ENDLESS: Final = 10_000
+"""So many epochs mean until the budget is used up; a cosine over them is a constant rate."""
+_RESULT: Final = "result.json"
+_LOGITS: Final = "logits.npy"
+_LOG: Final = "log.txt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit of a recipe within a budget of CPU time, and the folder it goes to."""
+
+    recipe: str
+    config: TrainConfig
+    budget_s: float
+    split: Split
+    cache: Cache
+    folder: Path
+
+    def is_done(self) -> bool:
+        """Return whether the folder holds its result; raises RunError where it is another's."""
+        if not (self.folder / _RESULT).exists():
+            return False
+        if self._read()["asked"] != self._asked():
+            raise RunError(
+                f"{self.folder} holds the result of another recipe, budget or split: delete it or "
+                "choose another folder with --out."
+            )
+        return True
+
+    def run(self) -> None:
+        """Fit, then predict validation and test; what a kill has left is begun anew."""
+        # Only here, because importing them loads TensorFlow.
+        from benchmarks.recipes.budget import fit_within
+        from training.fit import load_best, predict_logits
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        log = (self.folder / _LOG).open("w", buffering=1)
+        with log, redirect_stdout(log), redirect_stderr(log):
+            config, used = fit_within(
+                self.budget_s, self.config, self.split, self.cache, self.folder
+            )
+        network = load_best(config, self.folder)
+        rows = (*self.split.validation, *self.split.test)
+        logits = predict_logits(network, rows, self.cache, config.batch_size)
+        np.save(self.folder / _LOGITS, logits)
+        # Last: where it is, all the rest is.
+        write_json(self.folder / _RESULT, {"asked": self._asked(), "used": used})
+
+    def used(self) -> dict[str, float]:
+        """Return what a finished job used, see `fit_within`."""
+        used: dict[str, float] = self._read()["used"]
+        return used
+
+    def logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what a finished job says of validation and of test, [N,14] each."""
+        logits = np.load(self.folder / _LOGITS, allow_pickle=False)
+        count = len(self.split.validation)
+        return logits[:count], logits[count:]
+
+    def _read(self) -> dict[str, Any]:
+        return dict(read_json(self.folder / _RESULT))
+
+    def _asked(self) -> Any:
+        """Return all that decides the result, as it comes out of JSON."""
+        asked = {
+            "config": config_to_dict(self.config),
+            "budget_cpu_s": self.budget_s,
+            "split_sha256": self.split.sha256(),
+        }
+        return json.loads(json.dumps(asked))
+
+
+def run_all(jobs: Sequence[Job]) -> None:
+    """Run jobs in processes of their own, as many at a time as there are cores."""
+    processes = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_worker, max_tasks_per_child=1) as executor:
+        running = {executor.submit(job.run): job for job in jobs}
+        for done in as_completed(running):
+            done.result()
+            print(f"done: {running[done].folder}", flush=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    # One thread computes: several wait for each other, and waiting costs CPU time too.
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    start_keras()
