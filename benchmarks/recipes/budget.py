@@ -1,8 +1,8 @@
 """Fit a network within a budget of CPU time.
 
 CPU time is user and system time of all threads of this process, so that other work on the machine
-costs a recipe next to nothing. Counted is the fit: building its graph, steps, validation and
-keeping of weights; neither the short fit that measures what a step costs, nor what follows.
+costs a recipe next to nothing. Counted is the fit: steps, validation and keeping of weights; not
+the first step, which builds the graph, nor the short fit before that measures what a step costs.
 """
 
 import csv
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import keras
 
@@ -28,45 +28,52 @@ _USED_SHARE: Final = 0.95
 _PROBE_BATCHES: Final = 6
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Stop a fit so that validation after the last step, `validation_s`, is within `budget_s` too.
+class Costs(NamedTuple):
+    """CPU seconds of a step, and of judging an epoch: the first time, with its graph, and later."""
 
-    Says how many `steps` were done, what a step and the judging of an epoch took on average in the
-    last epoch, `step_s` and `judging_s`, and what all took, `used_s`; all in seconds of CPU time.
+    step_s: float
+    first_judging_s: float
+    judging_s: float
+
+
+class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stop a fit in time for judging the last epoch, whole or not, within `budget_s`.
+
+    Says how many `steps` were done, how many seconds they and all judging `used_s`, what each
+    judging took, `judgings_s`, and a step of the last epoch, `step_s`. All in CPU time, from the
+    end of the first step on.
     """
 
-    def __init__(self, budget_s: float = math.inf, validation_s: float = 0.0) -> None:
+    def __init__(self, budget_s: float, costs: Costs) -> None:
         super().__init__()
-        self._steps_until_s = budget_s - validation_s
+        self._budget_s, self._costs = budget_s, costs
         self.steps = 0
-        self.step_s = self.judging_s = self.used_s = 0.0
+        self.step_s = self.used_s = 0.0
+        self.judgings_s: list[float] = []
         self._begin = self._first = self._last = 0.0
 
-    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' names
-        """Start."""
-        self._begin = process_time()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' names
         """Count a step."""
-        self.steps += 1
         self._last = process_time()
+        if self.steps == 0:
+            self._begin = self._last
         if batch == 0:
             self._first = self._last
         else:
             self.step_s = (self._last - self._first) / batch
+        self.steps += 1
         self._stop_in_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Measure what was done since the last step."""
-        self.judging_s = process_time() - self._last
+        self.judgings_s.append(process_time() - self._last)
         self._stop_in_time()
 
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Measure all."""
-        self.used_s = process_time() - self._begin
-
     def _stop_in_time(self) -> None:
-        if process_time() - self._begin >= self._steps_until_s:
+        self.used_s = process_time() - self._begin
+        left_s = self._budget_s - self.used_s
+        judging_s = self._costs.judging_s if self.judgings_s else self._costs.first_judging_s
+        if left_s <= judging_s:
             self.model.stop_training = True
 
 
@@ -79,11 +86,11 @@ def fit_within(
     with them. What was used: `cpu_s`, `images` seen, `epochs` of them, and after how many the
     weights were `kept`.
     """
-    step_s, validation_s = measure_costs(config, split, cache)
+    costs = measure_costs(config, split, cache)
     steps = math.ceil(len(split.train) / config.batch_size)
     if config.epochs < ENDLESS:
-        config = stretch(config, count_epochs(budget_s, steps * step_s + validation_s))
-    clock = Clock(budget_s, validation_s)
+        config = stretch(config, count_epochs(budget_s, steps * costs.step_s + costs.judging_s))
+    clock = Clock(budget_s, costs)
     fit_rows(config, split.train, split.validation, cache, run, [clock])
     epochs = clock.steps / steps
     return config, {
@@ -94,18 +101,16 @@ def fit_within(
     }
 
 
-def measure_costs(config: TrainConfig, split: Split, cache: Cache) -> tuple[float, float]:
-    """Return CPU seconds of a step and of judging an epoch, found in the second of two short ones.
-
-    So building the graphs is in neither.
-    """
+def measure_costs(config: TrainConfig, split: Split, cache: Cache) -> Costs:
+    """Return what steps and judging cost, found by fitting two short epochs."""
     count = _PROBE_BATCHES * config.batch_size
     rows, validation = split.train[:count], split.validation[:count]
-    clock = Clock()
+    clock = Clock(math.inf, Costs(0.0, 0.0, 0.0))
     with TemporaryDirectory() as folder:
-        short = stretch(config, 2)
-        fit_rows(short, rows, validation, cache, Path(folder), [clock])
-    return clock.step_s, clock.judging_s * len(split.validation) / len(validation)
+        fit_rows(stretch(config, 2), rows, validation, cache, Path(folder), [clock])
+    first, second = clock.judgings_s
+    judging_s = second * len(split.validation) / len(validation)
+    return Costs(clock.step_s, first - second + judging_s, judging_s)
 
 
 def count_epochs(budget_s: float, epoch_s: float) -> int:
