@@ -10,6 +10,7 @@ from service.schemas import Problem
 from service.uploads import PART
 
 Responses = dict[int | str, dict[str, Any]]
+_PROBLEM_SCHEMA: Final = f"#/components/schemas/{Problem.__name__}"
 
 BODY: Final = {
     "required": True,
@@ -102,7 +103,7 @@ def _problem(status: int, details: dict[str, str]) -> dict[str, Any]:
         }
         for code, detail in details.items()
     }
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "examples": examples}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_SCHEMA}, "examples": examples}}
     answer: dict[str, Any] = {"description": TITLES[status], "content": content}
     if status in (429, 503):
         seconds = {"type": "integer", "minimum": 1}
@@ -171,7 +172,10 @@ METRICS: Final[Responses] = {
 
 
 def document_access(app: FastAPI, needed_scope: Callable[[str], str | None]) -> None:
-    """Say in the OpenAPI document which paths need a key, of which scope, and what is refused."""
+    """Say in the OpenAPI document which paths need a key, of which scope, and what is refused.
+
+    The schema of all problems is added once; every answer refers to it.
+    """
     make = app.openapi
     scheme = {
         "type": "http",
@@ -182,7 +186,9 @@ def document_access(app: FastAPI, needed_scope: Callable[[str], str | None]) -> 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = make()
-            document["components"]["securitySchemes"] = {"key": scheme}
+            components = document["components"]
+            components["schemas"][Problem.__name__] = Problem.model_json_schema()
+            components["securitySchemes"] = {"key": scheme}
             for path, operations in document["paths"].items():
                 for operation in operations.values():
                     _document_access(operation, needed_scope(path))

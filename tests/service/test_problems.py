@@ -200,8 +200,10 @@ def test_problem_documents_hold_the_documented_fields_only(service):
     for response in document["paths"]["/predict"]["post"]["responses"].values():
         if "application/problem+json" in response["content"]:
             assert list(response["content"]) == ["application/problem+json"]
-            fields = response["content"]["application/problem+json"]["schema"]["properties"]
-            assert set(service.predict(b"").json()) == set(fields)
+            schema = response["content"]["application/problem+json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/Problem"}
+    fields = document["components"]["schemas"]["Problem"]["properties"]
+    assert set(service.predict(b"").json()) == set(fields)
 
 
 def test_a_trailing_slash_is_another_path(service, png):
