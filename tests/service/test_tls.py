@@ -1,5 +1,6 @@
 """TLS and mutual TLS, with certificates made on the spot."""
 
+import contextlib
 import json
 import shutil
 import ssl
@@ -104,14 +105,33 @@ def test_tls_1_2_and_1_3_are_spoken(https, trust, version):
     assert httpx.get(f"{https.url}/health", verify=context, timeout=30).status_code == 200
 
 
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> str | None:
+    """Let two contexts meet in memory and return the version that they agree on."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    for end in ends * 3:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return ends[0].version()
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_tls_1_1_is_not_spoken(https, trust):
-    context = trust()
-    context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not even try
-    context.minimum_version = ssl.TLSVersion.TLSv1
+def test_tls_1_1_is_refused_for_nothing_but_its_version(https, server, trust):
+    """Asyncio ends such a handshake without an alert, so the same client shows what was wrong."""
+    context, willing = trust(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    willing.load_cert_chain(server["XPRO_TLS_CERT"], server["XPRO_TLS_KEY"])
+    for end in (context, willing):
+        end.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not even try
+        end.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(httpx.ConnectError, match=r"(?i)protocol|EOF"):
+    assert shake_hands(context, willing) == "TLSv1.1"
+    with pytest.raises(httpx.ConnectError):
         httpx.get(f"{https.url}/health", verify=context, timeout=10)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert httpx.get(f"{https.url}/health", verify=context, timeout=30).status_code == 200
 
 
 def test_with_mutual_tls_only_clients_with_a_certificate_are_heard(
