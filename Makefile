@@ -7,8 +7,8 @@ UV_COMPILE = .tools/bin/uv pip compile --quiet --python-version 3.11 --generate-
 IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
-.PHONY: help run test test-importers chromium check format openapi train image image-test requests \
-	bench bench-page bench-recipes fuzz soak sbom audit lock clean
+.PHONY: help run test test-importers chromium programs check format openapi train image image-test \
+	requests bench bench-page bench-recipes fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -16,7 +16,7 @@ help:  ## what each target does
 run: .venv-run/ready  ## set up and serve the bundled model on http://127.0.0.1:8000 (PORT=9000)
 	XPRO_PORT=$(PORT) $(IN_SERVICE) -m service
 
-test: .venv/ready chromium  ## set up and run the tests
+test: .venv/ready chromium programs  ## set up and run the tests
 	$(IN_DEV) -m pytest $(ARGS)
 
 test-importers: .venv-import/ready  ## test imported weights against the originals' libraries (some 3 GB)
@@ -27,6 +27,14 @@ chromium:  ## install Debian's Chromium, which tests/page drives, where it is mi
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
 	  chromium fonts-dejavu-core; } || \
 	  echo "Chromium is missing, so tests/page will not run; on Debian: apt-get install chromium"
+
+programs:  ## unpack Debian's Caddy and Prometheus into .tools, which tests/service runs, where missing
+	@{ command -v caddy && command -v prometheus && command -v promtool; } >/dev/null || \
+	  [ -x .tools/debian/usr/bin/promtool ] || { \
+	    { [ "$$(id -u)" != 0 ] || apt-get update -qq; } && mkdir -p .tools/debian && \
+	    cd .tools/debian && apt-get download -qq -o APT::Sandbox::User=root caddy prometheus && \
+	    for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package" || exit 1; done; } || \
+	  echo "Caddy and Prometheus are missing, so some tests of operation will not run"
 
 check: .venv/ready  ## format, lint, types, drift of openapi.json
 	$(IN_DEV) -m ruff format --check .

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Route
 
 from service import __version__, problems
 from service.documentation import document_access
@@ -73,6 +74,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     app.state.metrics = metrics
     app.include_router(router)
     app.include_router(page_router())
+    metrics.expect_failures(route.path for route in router.routes if isinstance(route, Route))
     problems.install(app)
     document_access(app, needed_scope)
     app.add_middleware(Guard, settings=settings, keys=keys)

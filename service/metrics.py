@@ -4,7 +4,7 @@ No label comes from a client: routes are those of the application, codes those o
 documents, findings those of the contract.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -55,6 +55,8 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        for outcome in ("taken", "refused"):
+            self.reloads.labels(outcome)
         probability = Histogram(
             "xpro_probability",
             "Probabilities that /predict answered, for watching drift",
@@ -63,6 +65,11 @@ class Metrics:
             registry=self.registry,
         )
         self._probabilities = [probability.labels(finding) for finding in FINDINGS]
+
+    def expect_failures(self, routes: Iterable[str]) -> None:
+        """Begin each route's count of failures at 0: `rate` cannot see a series begin with 1."""
+        for route in routes:
+            self._requests.labels(route, "internal_error")
 
     def count_request(
         self, route: str | None, status: int, code: str | None, took_s: float

@@ -1,6 +1,7 @@
 """What all tests share: the folder of real files beside the checkout, and a running service."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,13 +25,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cases", action="store_true", help="every case of tests/fuzz")
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def find_program(name: str) -> str:
+    """Path of a program, installed or unpacked by `make programs`; skips where it is missing."""
+    path = shutil.which(name) or shutil.which(name, path=ROOT / ".tools" / "debian" / "usr" / "bin")
+    if path is None:
+        message = f"needs {name}; on Debian: make programs"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
 class Service:
     """`python -m service` in a process of its own, on a free port of 127.0.0.1."""
 
     def __init__(self, log: Path, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("XPRO_")}
         self.url = f"http://127.0.0.1:{port}"
         self._log = log

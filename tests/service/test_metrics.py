@@ -23,11 +23,13 @@ def names_in_alerts() -> set[str]:
     return {name for line in lines if "expr:" in line for name in NAME.findall(line)}
 
 
-def names_in_dashboard() -> set[str]:
+def queries_of_the_dashboard() -> list[str]:
     dashboard = json.loads((MONITORING / "grafana.json").read_text())
-    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    assert targets
-    return {name for target in targets for name in NAME.findall(target["expr"])}
+    return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+
+
+def names_in_dashboard() -> set[str]:
+    return {name for query in queries_of_the_dashboard() for name in NAME.findall(query)}
 
 
 def test_an_answer_is_counted_timed_and_its_probabilities_are_noted(start_service, png):
@@ -59,6 +61,16 @@ def test_files_that_give_no_radiograph_are_counted_by_reason(start_service, png)
     for reason in ("damaged_file", "unsupported_format", "blank_image"):
         assert metrics[f'xpro_decode_failures_total{{reason="{reason}"}}'] == 1
         assert metrics[f'xpro_requests_total{{code="{reason}",route="/predict"}}'] == 1
+
+
+def test_failures_are_counted_from_0_on_so_that_the_first_is_seen_as_a_rise(start_service):
+    with start_service() as service:
+        metrics = read_metrics(service)
+        document = service.client.get("/openapi.json").json()
+    for route in document["paths"]:
+        assert metrics[f'xpro_requests_total{{code="internal_error",route="{route}"}}'] == 0
+    for outcome in ("taken", "refused"):
+        assert metrics[f'xpro_model_reloads_total{{outcome="{outcome}"}}'] == 0
 
 
 def test_nothing_that_a_client_sends_makes_a_new_series(start_service):
