@@ -20,7 +20,7 @@ def check_production(image, override, folder, data):
     project = Project(
         override,
         PRODUCTION,
-        image,
+        image=image,
         XPRO_SECRETS=str(secrets),
         XPRO_ALLOWED_HOSTS="xpro.example",
     )

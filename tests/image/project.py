@@ -12,12 +12,13 @@ from engine import SERVICE, CommandFailed, run
 class Project:
     """A compose project of its own: name, image and port."""
 
-    def __init__(self, override, file="docker-compose.yml", image=None, **variables):
+    def __init__(self, override, *files, image=None, **variables):
         self.name = f"x-pro-image-test-{secrets.token_hex(4)}"
         self.image = image or f"{self.name}:latest"
         self.port = free_port()
         self.override = override
-        self._files = ("-f", file, "-f", str(override))
+        files = (*(files or ("docker-compose.yml",)), str(override))
+        self._files = [word for file in files for word in ("-f", file)]
         ours = {"XPRO_IMAGE": self.image, "XPRO_PORT": str(self.port), **variables}
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("XPRO_", "COMPOSE_"))}
         self.environment = {**kept, **ours, "BUILDKIT_PROGRESS": "plain"}

@@ -17,6 +17,7 @@ from checking import CheckFailed, check
 from engine import ROOT, SERVICE, CommandFailed, find_engine, run, write_override
 from production import PRODUCTION, check_production
 from project import Project
+from proxy import check_proxy
 from upload import Upload, radiograph, ready_status
 
 BUILD_TIMEOUT_S = 1500
@@ -200,6 +201,7 @@ def run_checks(folder, everything):
     try:
         check_service(project, empty)
         check_production(project.image, override, folder, radiograph()[1])
+        check_proxy(project.image, override, folder, radiograph()[1])
         if everything:
             check_other_builds(override, project)
     except BaseException:
