@@ -48,6 +48,17 @@ class DecodedInput(NamedTuple):
     warnings: tuple[InputWarning, ...]
 
 
+class NoDecoder(Exception):
+    """No worker process runs and none can be started; try again in `retry_after_s` seconds."""
+
+    retry_after_s: Final = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The service cannot start a process to decode in; try again in {self.retry_after_s} s."
+        )
+
+
 class DecodeTimeout(UnusableFile):
     """The file takes longer to decode than any radiograph does."""
 
@@ -97,7 +108,8 @@ class Decoder:
 
         `size`: side of the network's input in pixels. `display_side`: also return `display`, at
         most that many pixels a side; 0 for none.
-        Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory.
+        Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory;
+        NoDecoder where there is no worker.
         """
         async with self._places:
             for _ in range(_TRIES):
@@ -149,9 +161,7 @@ class Decoder:
 
     async def _ask(self, data: bytes, size: int, display_side: int) -> _Answer | None:
         """Return the answer of a worker, or None where somebody else killed it."""
-        if not self._idle or not self._idle[-1].is_alive():
-            self.replace_dead()
-        worker = self._idle.pop()
+        worker = self._take()
         self._busy.add(worker)
         usable = False
         try:
@@ -170,6 +180,15 @@ class Decoder:
             if worker in self._busy:  # not closed meanwhile
                 self._put_back(worker, usable=usable)
         return answer
+
+    def _take(self) -> "_Worker":
+        if not self._idle or not self._idle[-1].is_alive():
+            try:
+                self.replace_dead()
+            except OSError as error:
+                if not self._idle:
+                    raise NoDecoder from error
+        return self._idle.pop()
 
     def _put_back(self, worker: "_Worker", *, usable: bool) -> None:
         self._busy.remove(worker)

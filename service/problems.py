@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import InputError, UnsupportedFormat
+from service.decoding import NoDecoder
 from service.observability import log_failure
 from service.scheduling import LineFull
 from service.uploads import UploadError
@@ -67,6 +68,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InputError, _input)
     app.add_exception_handler(UploadError, _upload)
     app.add_exception_handler(LineFull, _full)
+    app.add_exception_handler(NoDecoder, _no_decoder)
     app.add_exception_handler(RequestValidationError, _parameter)
     app.add_exception_handler(HTTPException, _http)
 
@@ -86,6 +88,12 @@ async def _full(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, LineFull)
     headers = {"Retry-After": str(error.retry_after_s)}
     return respond(request, 503, "overloaded", str(error), headers)
+
+
+async def _no_decoder(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, NoDecoder)
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return respond(request, 503, "no_decoder", str(error), headers)
 
 
 async def _parameter(request: Request, error: Exception) -> JSONResponse:

@@ -29,7 +29,8 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def find_program(name: str) -> str:
@@ -46,6 +47,8 @@ def find_program(name: str) -> str:
 class Service:
     """`python -m service` in a process of its own, on a free port of 127.0.0.1."""
 
+    command = (sys.executable, "-m", "service")
+
     def __init__(self, log: Path, **settings: str) -> None:
         port = free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("XPRO_")}
@@ -53,7 +56,7 @@ class Service:
         self._log = log
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service"],
+                self.command,
                 cwd=ROOT,
                 env={**environment, "XPRO_PORT": str(port), "XPRO_DRAIN_S": "0.5", **settings},
                 stdout=stream,

@@ -19,7 +19,7 @@ from contract.errors import DamagedFile, InputError
 from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
 from service.decode_worker import TASK_HEAD
-from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout
+from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout, NoDecoder
 from tests.conftest import wait_until
 from tests.service.conftest import encode
 
@@ -263,7 +263,7 @@ def test_without_any_process_to_be_had_no_place_is_lost_and_health_says_so(png):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(fill), limits[1]))
         try:
             for _ in range(3):
-                with pytest.raises(OSError, match="no process"):
+                with pytest.raises(NoDecoder):
                     await pool.decode(png, SIZE)
                 with pytest.raises(OSError, match="no process"):
                     pool.replace_dead()
