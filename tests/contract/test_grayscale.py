@@ -1,10 +1,13 @@
 """The grey pipeline of DICOM against values computed by hand from PS3.3, C.11."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from contract.grayscale import to_display
 from contract.radiograph import read
 from tests.contract.asserting import pixels_of, refusal, warning_codes
 from tests.contract.drawn import HEIGHT, WIDTH, dicom, draw_radiograph, lut_item
@@ -28,6 +31,24 @@ def shown(values, dtype=np.uint16, **tags):
 
 def assert_shown(found, expected):
     assert found == pytest.approx(expected, abs=1 / WHITE)
+
+
+def test_sixteen_bits_are_looked_up_and_no_float_image_is_ever_held():
+    samples = np.random.default_rng(0).integers(0, 4096, (2048, 2048)).astype(np.uint16)
+    dataset = Dataset()
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 0
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -5
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 3000
+    tracemalloc.start()
+    try:
+        pixels = to_display(samples, dataset, [])
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes / samples.size < 4  # 2 of them are the result; one float64 takes 8
+    by_float = np.clip((samples - 5.0 - 2047.5) / 2999 + 0.5, 0.0, 1.0)
+    assert np.array_equal(pixels, np.rint((1 - by_float) * WHITE))
 
 
 def test_linear_window_follows_the_formula():
