@@ -55,7 +55,7 @@ train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle
 image:  ## build the Docker image of the service
 	docker compose build
 
-image-test:  ## build the image, start it with compose and look at it from inside
+image-test: programs  ## build the image, start it with compose and look at it from inside
 	$(PYTHON) tests/image/run.py
 
 requests: .venv/ready  ## post every file of ../shared/requests, one by one and 16 at a time
