@@ -119,19 +119,21 @@ def _describe_int8(int8: Mapping[str, Any] | None) -> str:
     if not int8:
         return "## INT8\n\nNot quantised: this bundle answers in float32 only.\n"
     judged = int8["measured"]["validation"]
-    change = (
-        "cannot be told"
-        if int8["macro_auroc_change"] is None
-        else (f"changes by {int8['macro_auroc_change']:+.4f}")
-    )
     return (
         f"## INT8\n\nQuantised after training with {int8['calibration_images']} validation images: "
-        f"mean AUROC on validation {change}, probabilities by "
+        f"mean AUROC on validation {_tell_change(int8)}, probabilities by "
         f"{judged['mean_probability_difference']:.4f} on average and "
         f"{judged['largest_probability_difference']:.3f} at most. "
         f"{'Kept' if int8['kept'] else 'Left out'}: a fall of "
         f"{int8['macro_auroc_fall_limit']} is allowed.\n"
     )
+
+
+def _tell_change(int8: Mapping[str, Any]) -> str:
+    change, bounds = int8["macro_auroc_change"], int8["macro_auroc_change_ci"]
+    if change is None or bounds is None:
+        return "cannot be told"
+    return f"changes by {change:+.4f} (95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f})"
 
 
 def _describe_limits(description: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from contract.pixels import to_model_input
 from contract.radiograph import Radiograph
 from training.calibrate import Scaling
 from training.card import write_card
-from training.config import config_from_dict
+from training.config import TrainConfig, config_from_dict
 from training.data import DataFolder
 from training.dataset import RadiographBatches
 from training.describe import describe
@@ -57,7 +57,7 @@ def export_bundle(
     description = describe(model.name, bundle.name, record, scalings, calibration, report)
     if data and cache:
         thresholds = [scaling.threshold for scaling in scalings]
-        description["int8"] = _quantise(bundle, data, cache, thresholds, config.seed)
+        description["int8"] = _quantise(bundle, data, cache, thresholds, config)
     write_golden(bundle, config.input_size)
     (bundle / CARD).write_text(write_card(description, report))
     write_description(bundle, description)
@@ -65,7 +65,7 @@ def export_bundle(
 
 
 def _quantise(
-    bundle: Path, data: DataFolder, cache: Cache, thresholds: Sequence[float], seed: int
+    bundle: Path, data: DataFolder, cache: Cache, thresholds: Sequence[float], config: TrainConfig
 ) -> dict[str, Any]:
     # Imported here: NNCF is not needed to export without data, nor to read a bundle.
     from training.quantise import add_int8
@@ -74,7 +74,7 @@ def _quantise(
         "validation": data.split.validation,
         "test": data.split.test,
     }
-    return add_int8(bundle, judged, cache, thresholds, seed)
+    return add_int8(bundle, judged, cache, thresholds, config.bootstrap_resamples, config.seed)
 
 
 def load_signature(bundle: Path) -> Any:

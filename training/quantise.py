@@ -16,7 +16,8 @@ from openvino._offline_transformations import apply_moc_transformations
 
 from contract.bundle import INT8, INT8_MAX_AUROC_FALL
 from contract.findings import FINDINGS
-from training.metrics import macro_auroc, mean_calibration_error
+from training.compare import compare
+from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.split import SplitName
 from training.table import Row
@@ -32,33 +33,39 @@ def add_int8(
     parts: Mapping[SplitName, Sequence[Row]],
     cache: Cache,
     thresholds: Sequence[float],
+    resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Quantise the SavedModel in `bundle`, judge it, and write INT8 beside it where that is good.
 
     Ranges are measured on up to CALIBRATION_IMAGES validation images drawn with `seed`. The network
-    is kept where macro AUROC on validation falls by at most INT8_MAX_AUROC_FALL; the other `parts`
-    are measured only. Returns the entry `int8` of the bundle's description, kept or not.
+    is kept where macro AUROC on validation falls by at most INT8_MAX_AUROC_FALL, whatever the
+    interval of that change over paired `resamples` of patients; the other `parts` are measured
+    only. Returns the entry `int8` of the bundle's description, kept or not.
     """
     rows = parts["validation"]
     drawn = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_IMAGES]
     network = quantise(bundle, _Images([rows[n] for n in drawn], cache))
     measured = {
         name: _compare(
-            np.array([row.labels for row in part]),
+            part,
             predict(bundle, _Images(part, cache)),
             predict(network, _Images(part, cache)),
             np.array(thresholds),
+            resamples,
+            seed,
         )
         for name, part in parts.items()
     }
-    change = measured["validation"]["macro_auroc_change"]
+    judged = measured["validation"]
+    change = judged["macro_auroc_change"]
     kept = change is not None and change >= -INT8_MAX_AUROC_FALL
     if kept:
         write_int8(network, bundle)
     return {
         "kept": kept,
         "macro_auroc_change": change,
+        "macro_auroc_change_ci": judged["macro_auroc_change_ci"],
         "macro_auroc_fall_limit": INT8_MAX_AUROC_FALL,
         "calibration_images": len(drawn),
         "measured": measured,
@@ -144,18 +151,21 @@ class _Images(Sequence[NDArray[np.uint8]]):
 
 
 def _compare(
-    labels: NDArray[np.int_],
+    rows: Sequence[Row],
     float32: NDArray[np.float32],
     int8: NDArray[np.float32],
     thresholds: NDArray[np.float64],
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
-    before, after = macro_auroc(labels, float32), macro_auroc(labels, int8)
+    labels = np.array([row.labels for row in rows])
+    macro = compare(rows, float32, int8, resamples, seed)["findings"][0]["auroc"]
     difference = np.abs(float32 - int8)
-    defined = np.isfinite(before)
     return {
-        "images": len(labels),
-        "macro_auroc": after if defined else None,
-        "macro_auroc_change": after - before if defined else None,
+        "images": len(rows),
+        "macro_auroc": macro["second"],
+        "macro_auroc_change": macro["difference"],
+        "macro_auroc_change_ci": macro["difference_ci"],
         "ece": mean_calibration_error(labels, int8),
         "ece_float32": mean_calibration_error(labels, float32),
         "largest_probability_difference": float(difference.max()),
