@@ -13,8 +13,8 @@ PROBABILITY_TOLERANCE: Final[dict[Precision, float]] = {"float32": 1e-4, "int8":
 """Largest difference of a probability between engines and machines, by precision.
 
 In float32 2e-6 is usual. In INT8 a last bit of a float32 part can move an activation to the next of
-256 levels: 0.0055 at most over 2,800 answers of the bundled network with its first weights changed
-by 3e-7 of themselves, 0.0033 with oneDNN held to AVX2. What overflows differs by 0.4.
+256 levels; tests/training/test_int8_replay.py measures how far that moves an answer, 0.001 for the
+bundled model. What overflows differs by 0.4.
 """
 
 

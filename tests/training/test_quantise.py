@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from contract.bundle import GOLDEN, INT8, INT8_MAX_AUROC_FALL, open_bundle
 from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun
+from tests.training.test_int8_replay import ALLOWED, differ_between_processors
 from training.errors import DataError
 from training.table import Row
 
@@ -100,30 +98,11 @@ def test_quantising_again_gives_the_same_files(quantised: Path, images: np.ndarr
     assert [(quantised / name).read_bytes() for name in (INT8, WEIGHTS)] == before
 
 
-RUN = """
-import sys, numpy, openvino
-core = openvino.Core()
-network = core.read_model(sys.argv[1])
-network.reshape([1, 64, 64, 1])
-run = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-images = numpy.load(sys.argv[2])
-numpy.save(sys.argv[3], numpy.stack([run(image[None])["probabilities"] for image in images]))
-"""
-
-
 def test_processors_without_vnni_answer_as_those_with_it(
     quantised: Path, images: np.ndarray, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "images.npy", images[:40])
-    answers = []
-    # oneDNN can be held to older instructions; on a processor that has no others all are the same.
-    for instructions in ("ALL", "AVX512_CORE", "AVX2"):
-        found = tmp_path / f"{instructions}.npy"
-        paths = [str(path) for path in (quantised / INT8, tmp_path / "images.npy", found)]
-        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
-        subprocess.run([sys.executable, "-c", RUN, *paths], env=environment, check=True)
-        answers.append(np.load(found))
-    assert max(np.abs(answer - answers[0]).max() for answer in answers) <= 0.01
+    differences = differ_between_processors(quantised / INT8, images[:40], tmp_path)
+    assert max(differences.values()) <= ALLOWED
 
 
 def test_bundle_says_what_int8_costs_and_holds_it_where_that_is_little(smoke: SmokeRun) -> None:
