@@ -72,7 +72,7 @@ def format_comparison(comparison: dict[str, Any], first: str, second: str) -> st
         low, high = measured["difference_ci"]
         lines.append(
             f"{finding['name']:20}{measured['first']:>7.3f}{measured['second']:>8.3f}"
-            f"{measured['difference']:>+9.3f}  {f'{low:+.3f} to {high:+.3f}':18}"
+            f"{_sign(measured['difference']):>9}  {f'{_sign(low)} to {_sign(high)}':18}"
             f"{measured['share_above_zero']:>12.1%}"
         )
     lines.append(
@@ -80,6 +80,11 @@ def format_comparison(comparison: dict[str, Any], first: str, second: str) -> st
         f"{comparison['resamples']} paired resamples of patients"
     )
     return "\n".join(lines)
+
+
+def _sign(value: float) -> str:
+    # Rounded first: a last bit below zero is no fall, and would show as -0.000.
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _measure(

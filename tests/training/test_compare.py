@@ -6,7 +6,7 @@ import pytest
 
 from contract.findings import FINDINGS
 from tests.training.conftest import call
-from training.compare import compare
+from training.compare import compare, format_comparison
 from training.config import read_config
 from training.data import read_folder
 from training.table import Row
@@ -52,6 +52,15 @@ def test_pairing_narrows_the_interval_of_nearly_equal_predictions(rows: list[Row
     macro = compare(rows, first, second, resamples=100, seed=1)["findings"][0]["auroc"]
     low, high = macro["difference_ci"]
     assert high - low < 0.02
+
+
+def test_difference_in_the_last_bit_is_shown_as_none(rows: list[Row]) -> None:
+    same = guesses(rows, 1.0, seed=1)
+    comparison = compare(rows, same, same, resamples=5, seed=1)
+    comparison["findings"][0]["auroc"] |= {"difference": -1e-16, "difference_ci": [-1e-16, 0.0]}
+    macro = format_comparison(comparison, "a", "b").splitlines()[3]
+    assert "+0.000  +0.000 to +0.000" in macro
+    assert "-" not in macro
 
 
 def test_finding_of_one_class_has_no_difference(rows: list[Row]) -> None:
