@@ -31,8 +31,11 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .22rem .55rem; text-align: right; border-bottom: 1px solid #ddd;
   white-space: nowrap; }
 th { vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
-.facts td { text-align: left; }
-.wide { overflow-x: auto; } img { max-width: 100%; height: auto; } .note { color: #555; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.facts td:first-child { white-space: nowrap; }
+.wide { overflow-x: auto; } .figures :is(th, td):first-child { position: sticky; left: 0;
+  background: #fff; }
+figure img { max-width: 100%; height: auto; } .note { color: #555; }
 .calls { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figcaption { font-size: .87rem; }
 .warning { border-left: 4px solid #d55e00; padding-left: .8rem; }
@@ -110,7 +113,9 @@ def _tell_about(about: Mapping[str, str], report: Mapping[str, Any]) -> str:
 
 def _show_figure(title: str, uri: str) -> str:
     note = f'<p class="note">{escape(_NOTES[title])}</p>' if _NOTES[title] else ""
-    return f'<h2>{escape(title)}</h2>{note}<img src="{uri}" alt="{escape(title)} of every finding">'
+    # Shrunk to a telephone's width its letters could not be read; so it scrolls, as wide tables do.
+    image = f'<img src="{uri}" alt="{escape(title)} of every finding">'
+    return f'<h2>{escape(title)}</h2>{note}<div class="wide" tabindex="0">{image}</div>'
 
 
 def _tell_findings(report: Mapping[str, Any]) -> str:
@@ -232,7 +237,9 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]], kind: str = "f
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
-    return f'<div class="wide"><table class="{kind}"><tr>{head}</tr>{body}</table></div>'
+    table = f'<table class="{kind}"><tr>{head}</tr>{body}</table>'
+    # Focusable, so that the keyboard scrolls it too.
+    return f'<div class="wide" tabindex="0">{table}</div>'
 
 
 def _with_interval(values: Mapping[str, Any], name: str) -> str:
