@@ -8,7 +8,7 @@ import pytest
 
 from contract.bundle import open_bundle
 from contract.findings import FINDINGS
-from tests.training.conftest import SmokeRun
+from tests.training.conftest import SmokeRun, call
 from training.calibrate import cross_calibrate
 from training.config import read_config
 from training.data import read_folder
@@ -121,6 +121,14 @@ def test_bundle_counts_all_images_it_learnt_and_says_where_its_thresholds_are_fr
     assert described["findings"][0]["threshold_source"].startswith("out of 2 folds, ")
     report = json.loads((folded.run / "report.json").read_text())
     assert report["validation"]["images"] == described["training_data"]["images"]
+
+
+def test_report_on_the_bundle_says_that_members_have_learnt_where_its_points_were_chosen(
+    folded: SmokeRun, tmp_path: Path
+) -> None:
+    given = ["--data", folded.data.folder, "--cache", folded.cache_folder]
+    assert call("evaluate", folded.bundle, *given, "--report", tmp_path / "r") == 0
+    assert "that 1 of 2 members have learnt from" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_finished_members_are_not_fitted_again(folded: SmokeRun) -> None:

@@ -110,6 +110,12 @@ def _judge_bundle(
     report = judge_set(
         scored[part], scored.get("validation"), bundle.thresholds, config, prevalence
     )
+    if config.folds and report["points_chosen_on"] == "validation":
+        # Only the run has the answers of the one member that never saw the image.
+        report["points_chosen_on"] = (
+            f"validation images that {config.folds - 1} of {config.folds} members have learnt "
+            "from; the report in the run's folder chooses them out of folds"
+        )
     print(format_report(report))
     if not arguments.report:
         return
