@@ -13,7 +13,7 @@ import openvino
 import pytest
 from PIL import Image
 
-from contract.bundle import open_bundle
+from contract.bundle import CARD, open_bundle
 from contract.findings import FINDINGS
 from contract.pixels import to_model_input
 from contract.radiograph import read
@@ -76,12 +76,22 @@ def test_imported_bundle_is_calibrated_and_tested_here(bundle: Path) -> None:
     assert findings["Effusion"]["split"] == "test"
 
 
+def test_imported_bundle_is_quantised_and_judged_in_int8_too(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    said = opened.description["int8"]
+    assert said["kept"] == (opened.int8 is not None)
+    assert said["measured"]["test"]["images"] == opened.description["judged_on"]["test"]["images"]
+    assert "Quantised after training" in (bundle / CARD).read_text()
+
+
 def test_service_answers_with_an_imported_bundle(
     bundle: Path, start_service: Callable[..., object]
 ) -> None:
     file = io.BytesIO()
     Image.fromarray(draw_phantom(3)).save(file, "PNG")
-    with start_service(XPRO_MODEL_DIR=str(bundle)) as service:
+    # In float32, as whether INT8 is kept of senseless weights is chance.
+    given = {"XPRO_MODEL_DIR": str(bundle), "XPRO_PRECISION": "float32"}
+    with start_service(**given) as service:
         answer = service.predict(file.getvalue())
     assert answer.status_code == 200
     core = openvino.Core()

@@ -47,7 +47,7 @@ def adopt(
     run: Path,
     model: Path,
 ) -> Path:
-    """Calibrate on validation, evaluate on test, export to the next `model/<n>` and return it.
+    """Calibrate on validation, evaluate on test, export in float32 and INT8; return `model/<n>`.
 
     `config` is that of `import_config`; `origin` says where the weights come from and goes into
     run and bundle. Everything but the bundle goes into the new folder `run`. Raises FileExistsError
@@ -62,7 +62,7 @@ def adopt(
     recipe = {name: value for name, value in config_to_dict(config).items() if name in IN_EFFECT}
     write_json(run / RECORD, {**read_json(run / RECORD), "config": recipe, "weights": origin})
     judge(config, data, cache, run)
-    return export_bundle(run, model)
+    return export_bundle(run, model, data, cache)
 
 
 def fill_network(weights: KerasWeights, config: TrainConfig) -> keras.Model:
