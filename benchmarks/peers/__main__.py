@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import datetime as dt
 import json
+import socket
 import sys
 import time
 from importlib.metadata import version
@@ -82,6 +83,9 @@ def main() -> int:
 
 def measure(name: str, request: bytes, seconds: float, answers: Answers) -> Figures:
     """One round of one server, from its start to its end; notes its probabilities in `answers`."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            sys.exit(f"error: something else answers on port {PORT}; stop it first.")
     started = time.monotonic()
     with run(SERVERS[name]) as process:
         return asyncio.run(_measure(name, process, started, request, seconds, answers))
@@ -102,7 +106,7 @@ async def _measure(
         answer = json.loads((await load.send(request)).body)
         answers[name] = (answer[0] if isinstance(answer, list) else answer)["probabilities"]
         if name != INT8 and difference(answers, name) > LARGEST_DIFFERENCE:
-            sys.exit(f"error: {name} answers something else than the service does in float32.")
+            sys.exit(f"error: {name} answers something else than ours in float32; mend it.")
         resident, generator = [], []
         for clients in CLIENTS:
             cpu, wall = time.process_time(), time.monotonic()
