@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.soak import Figure
+from benchmarks.soak.figures import Figure
 
 INT8: Final = "ours, INT8"
 FLOAT32: Final = "ours, float32"
