@@ -16,7 +16,7 @@ class Chest:
     def __init__(self) -> None:
         self.model = SavedModel()
 
-    @bentoml.api(batchable=True, max_batch_size=8, max_latency_ms=10_000)
+    @bentoml.api(batchable=True, max_batch_size=8)
     def predict(self, file: list[Image]) -> list[dict[str, Any]]:
         """Answer a batch; to each client a list of its one answer."""
         probabilities = self.model.predict(np.stack([to_input(image) for image in file]))
