@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium programs check format openapi train image image-test \
-	requests bench bench-page bench-recipes fuzz soak sbom audit lock clean
+	requests bench bench-page bench-peers bench-recipes fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNe
 bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
 
+bench-peers: .venv/ready .venv-peers/ready  ## the same network behind FastAPI, BentoML, LitServe, Ray Serve (20 minutes)
+	@$(IN_DEV) -m benchmarks.peers $(ARGS)
+
 bench-recipes: .venv/ready  ## our recipe against the one before it (DATA=folder MINUTES=45 SEEDS="1 2")
 	$(IN_DEV) -m benchmarks.recipes --data $(DATA) --minutes $(or $(MINUTES),45) \
 	  --seeds $(or $(SEEDS),1 2) $(ARGS)
@@ -90,9 +93,10 @@ lock: .tools/ready  ## renew requirements/*.txt from requirements/*.in
 	for set in service tensorflow training importers; do \
 	  $(UV_COMPILE) -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt || exit 1; \
 	done
+	$(UV_COMPILE) -c requirements/tensorflow.txt requirements/peers.in -o requirements/peers.txt
 
 clean:  ## remove what make has set up
-	rm -rf .venv .venv-run .venv-import .tools
+	rm -rf .venv .venv-run .venv-import .venv-peers .tools
 
 .venv-run/ready: requirements/service.txt
 	$(call install,.venv-run,--require-hashes -r $<)
@@ -102,6 +106,9 @@ clean:  ## remove what make has set up
 
 .venv-import/ready: requirements/importers.txt
 	$(call install,.venv-import,--require-hashes -r $<)
+
+.venv-peers/ready: requirements/peers.txt
+	$(call install,.venv-peers,--require-hashes -r $<)
 
 .tools/ready:
 	$(call install,.tools,uv)

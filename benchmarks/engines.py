@@ -38,8 +38,7 @@ CLIENTS: Final = (1, 16)
 
 def main() -> None:
     """Measure and print one row for each engine and number of clients."""
-    if not BUNDLE.is_dir():
-        subprocess.run([sys.executable, "-m", "benchmarks.random_bundle", str(BUNDLE)], check=True)
+    make_bundle()
     data = draw_png(1024)
     print(
         f"DenseNet121, 224 x 224, random weights; a {len(data) // 1000} kB 1024 x 1024 PNG; ",
@@ -47,19 +46,29 @@ def main() -> None:
     )
     print(f"{os.cpu_count()} cores; medians of {ROUNDS} rounds of {REQUESTS} requests")
     rounds = [(engine, measure(engine, data)) for _ in range(ROUNDS) for engine in SERVED]
-    names = list(rounds[0][1])
-    medians = {
-        engine: {
-            name: statistics.median(figures[name] for each, figures in rounds if each == engine)
-            for name in names
-        }
-        for engine in SERVED
-    }
+    medians = take_medians(rounds)
     print(f"{'':34}" + "".join(f"{engine:>12}" for engine in SERVED) + f"{'ratios':>16}")
-    for name in names:
+    for name in medians["int8"]:
         *ours, theirs = (medians[engine][name] for engine in SERVED)
         figures = "".join(f"{figure:12.1f}" for figure in (*ours, theirs))
         print(f"{name:34}{figures}" + "".join(f"{theirs / figure:8.2f}" for figure in ours))
+
+
+def make_bundle() -> None:
+    """Write the bundle with random weights where it is not there yet."""
+    if not BUNDLE.is_dir():
+        subprocess.run([sys.executable, "-m", "benchmarks.random_bundle", str(BUNDLE)], check=True)
+
+
+def take_medians(rounds: list[tuple[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return what was served -> figure -> median over its rounds, in the order of the first."""
+    return {
+        served: {
+            name: statistics.median(figures[name] for each, figures in rounds if each == served)
+            for name in names
+        }
+        for served, names in dict(rounds).items()
+    }
 
 
 def draw_png(side: int) -> bytes:

@@ -69,8 +69,7 @@ class Load:
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-            body = await reader.readexactly(length)
+            body = await _read_body(reader, head)
             # A refusal may come before the whole body has left.
             await writer.drain()
         except BaseException:
@@ -144,6 +143,18 @@ class Load:
     def statuses(self) -> Counter[int]:
         """Count the answers by status."""
         return Counter(answer.status for answer in self.answers)
+
+
+async def _read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """Read the body that a head in lower case announces."""
+    if b"\r\ntransfer-encoding: chunked" not in head:
+        length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        return await reader.readexactly(length)
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
 
 
 def count_down(count: int) -> Callable[[], bool]:

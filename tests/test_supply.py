@@ -29,6 +29,18 @@ def test_every_locked_package_is_found_in_the_file():
     assert "fastapi" in dict(LOCKED)
 
 
+@pytest.mark.parametrize(
+    "wanted", sorted((ROOT / "requirements").glob("*.in")), ids=lambda p: p.stem
+)
+def test_what_is_wanted_is_locked_with_hashes_and_names_no_index(wanted):
+    text = wanted.with_suffix(".txt").read_text()
+    packages = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)
+    assert len(packages) > 1
+    assert all("--hash=sha256:" in package for package in packages[1:])
+    assert "://" not in text
+    assert "index-url" not in text
+
+
 def test_a_report_on_everything_without_vulnerabilities_passes():
     assert judge(report_on(LOCKED), LOCKED) == []
 

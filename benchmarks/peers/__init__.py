@@ -1,0 +1,1 @@
+"""The same SavedModel behind other servers, compared by `python -m benchmarks.peers`."""
