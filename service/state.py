@@ -35,7 +35,9 @@ class State:
         """
         decoder = Decoder(settings.streams, settings.decode_timeout_s, settings.decode_memory_mib)
         inference = InferencePool(settings.streams)
-        line = WaitingLine(settings.max_waiting, settings.streams, settings.wait_timeout_s, waited)
+        # For each stream one that decodes while another infers, so that no core waits for a turn.
+        lanes = 2 * settings.streams
+        line = WaitingLine(settings.max_waiting, lanes, settings.wait_timeout_s, waited)
         uploads = Uploads(
             settings.max_upload_mib, settings.max_buffered_mib, settings.upload_timeout_s
         )

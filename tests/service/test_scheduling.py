@@ -1,15 +1,15 @@
 """The waiting line: bounded, honest, never leaking, and no work for those who have gone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import pytest
 
 from service.scheduling import LineFull, WaitingLine
-from tests.conftest import open_connection, wait_until
+from tests.conftest import Service, open_connection, wait_until
 from tests.service.conftest import predict_request, read_metrics
 
 
@@ -216,50 +216,52 @@ def test_a_full_service_answers_503_with_retry_after_and_health_stays_200(start_
         assert service.predict(png).status_code == 200
 
 
+@contextmanager
+def lanes_held(service: Service, slow_png: bytes) -> Iterator[None]:
+    """Hold both lanes of one stream with slow files, which are answered in the end."""
+    with open_connection(service.url) as first, open_connection(service.url) as second:
+        for connection in (first, second):
+            connection.sendall(predict_request(slow_png))
+        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 2)
+        yield
+        for connection in (first, second):
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+
+
 def test_clients_that_hang_up_while_waiting_are_not_worked_on(start_service, large_png, png):
-    """A slow file holds the one lane; of those behind it, all but one hang up."""
+    """Slow files hold the lanes; of those behind them, all but one hang up."""
     with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
-        slow = open_connection(service.url)
-        slow.sendall(predict_request(large_png))
-        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
-        leavers = [open_connection(service.url) for _ in range(20)]
-        for leaver in leavers:
-            leaver.sendall(predict_request(png))
-        with ThreadPoolExecutor(1) as stayer:
+        with lanes_held(service, large_png), ThreadPoolExecutor(1) as stayer:
+            leavers = [open_connection(service.url) for _ in range(20)]
+            for leaver in leavers:
+                leaver.sendall(predict_request(png))
             answer = stayer.submit(service.predict, png)
-            wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 22)
+            wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 23)
             for leaver in leavers:
                 leaver.close()
             assert answer.result().status_code == 200
-        assert slow.recv(15) == b"HTTP/1.1 200 OK"
-        slow.close()
         metrics = read_metrics(service)
-        assert metrics["xpro_decode_seconds_count"] == metrics["xpro_inference_seconds_count"] == 2
+        assert metrics["xpro_decode_seconds_count"] == metrics["xpro_inference_seconds_count"] == 3
         assert metrics['xpro_requests_total{code="client_gone",route="/predict"}'] == 20
 
 
 def test_a_pipelined_request_behind_a_waiting_one_is_answered_too(start_service, large_png, png):
     """Watching for the end of a connection must not eat what it brings."""
-    with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
-        slow, two = open_connection(service.url), open_connection(service.url)
-        slow.sendall(predict_request(large_png))
-        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+    with (
+        start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service,
+        lanes_held(service, large_png),
+        open_connection(service.url) as two,
+    ):
         two.sendall(predict_request(png) + predict_request(png, "Connection: close\r\n"))
         assert two.makefile("rb").read().count(b"HTTP/1.1 200 OK") == 2
-        slow.close()
-        two.close()
 
 
 def test_who_stands_in_line_too_long_gets_503_before_any_work(start_service, large_png, png):
     with start_service(
         XPRO_STREAMS="1", XPRO_WAIT_TIMEOUT_S="0.01", XPRO_DECODE_TIMEOUT_S="60"
     ) as service:
-        slow = open_connection(service.url)
-        slow.sendall(predict_request(large_png))
-        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
-        late = service.predict(png)
-        assert (late.status_code, late.json()["code"]) == (503, "overloaded")
-        assert int(late.headers["retry-after"]) >= 1
-        assert slow.recv(15) == b"HTTP/1.1 200 OK"
-        slow.close()
-        assert read_metrics(service)["xpro_decode_seconds_count"] == 1
+        with lanes_held(service, large_png):
+            late = service.predict(png)
+            assert (late.status_code, late.json()["code"]) == (503, "overloaded")
+            assert int(late.headers["retry-after"]) >= 1
+        assert read_metrics(service)["xpro_decode_seconds_count"] == 2
