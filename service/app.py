@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
-from service import __version__, problems
+from service import __version__, problems, routes, status
 from service.documentation import document_access
 from service.guard import Guard, needed_scope
 from service.key_file import KeyFile
@@ -17,7 +17,6 @@ from service.model import Model
 from service.observability import RequestLog, log_event
 from service.page import page_router
 from service.reload import follow_versions
-from service.routes import router
 from service.settings import Settings
 from service.state import State
 
@@ -72,9 +71,10 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
         redirect_slashes=False,
     )
     app.state.metrics = metrics
-    app.include_router(router)
+    for router in (routes.router, status.router):
+        app.include_router(router)
+        metrics.expect_failures(route.path for route in router.routes if isinstance(route, Route))
     app.include_router(page_router())
-    metrics.expect_failures(route.path for route in router.routes if isinstance(route, Route))
     problems.install(app)
     document_access(app, needed_scope)
     app.add_middleware(Guard, settings=settings, keys=keys)

@@ -7,13 +7,6 @@ over a socket and kills it when its time is up. One bad file costs its own reque
 
 import asyncio
 import contextlib
-import json
-import math
-import multiprocessing
-import os
-import signal
-import socket
-from multiprocessing import forkserver
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,14 +14,13 @@ from numpy.typing import NDArray
 
 from contract import errors
 from contract.errors import InputError, InputWarning, UnusableFile
-from service.decode_worker import ANSWER_HEAD, OUT_OF_MEMORY, TASK_HEAD, serve
+from service.decode_process import Answer, Worker, preload
+from service.decode_worker import OUT_OF_MEMORY
 from service.observability import log_event
 
 _WATCH_INTERVAL_S: Final = 0.25
 # A worker that somebody else kills, such as the kernel when memory runs out, costs no request.
 _TRIES: Final = 2
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
-_Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
 
 
 class DecodedInput(NamedTuple):
@@ -92,14 +84,14 @@ class Decoder:
     """
 
     def __init__(self, workers: int, timeout_s: float, memory_mib: int) -> None:
-        _CONTEXT.set_forkserver_preload(["service.decode_worker"])
+        preload()
         self._settings = (timeout_s, memory_mib)
         self._timeout_s = timeout_s
         self._count = workers
         self._places = asyncio.Semaphore(workers)
-        self._idle: list[_Worker] = []
-        self._busy: set[_Worker] = set()
-        self._ended: list[_Worker] = []
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._ended: list[Worker] = []
         self.restarts = -workers
         self._fill()
 
@@ -151,15 +143,15 @@ class Decoder:
 
     def _fill(self) -> None:
         while len(self._idle) + len(self._busy) < self._count:
-            self._idle.append(_Worker(*self._settings))
+            self._idle.append(Worker(*self._settings))
             self.restarts += 1
 
-    def _end(self, worker: "_Worker") -> None:
+    def _end(self, worker: Worker) -> None:
         # Freeing a gigabyte takes the kernel a while, so that its end is not waited for here.
         worker.kill()
         self._ended.append(worker)
 
-    async def _ask(self, data: bytes, size: int, display_side: int) -> _Answer | None:
+    async def _ask(self, data: bytes, size: int, display_side: int) -> Answer | None:
         """Return the answer of a worker, or None where somebody else killed it."""
         worker = self._take()
         self._busy.add(worker)
@@ -181,7 +173,7 @@ class Decoder:
                 self._put_back(worker, usable=usable)
         return answer
 
-    def _take(self) -> "_Worker":
+    def _take(self) -> Worker:
         if not self._idle or not self._idle[-1].is_alive():
             try:
                 self.replace_dead()
@@ -190,7 +182,7 @@ class Decoder:
                     raise NoDecoder from error
         return self._idle.pop()
 
-    def _put_back(self, worker: "_Worker", *, usable: bool) -> None:
+    def _put_back(self, worker: Worker, *, usable: bool) -> None:
         self._busy.remove(worker)
         if usable:
             self._idle.append(worker)
@@ -201,87 +193,8 @@ class Decoder:
             self.replace_dead()
 
 
-class _Worker:
-    """One worker process, asked one file at a time."""
-
-    def __init__(self, timeout_s: float, memory_mib: int) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._socket.setblocking(False)
-        with theirs:
-            self._process = _CONTEXT.Process(
-                target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
-            )
-            try:
-                self._process.start()
-            except (OSError, EOFError, RuntimeError) as error:
-                self._socket.close()
-                if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-                    _forget_forkserver()
-                # At a limit of the machine; what multiprocessing raises depends on where it met it.
-                raise OSError("no process could be started") from error
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    async def ask(self, data: bytes, size: int, display_side: int) -> _Answer:
-        """Send one file and return the worker's answer and arrays.
-
-        Raises EOFError or OSError where the worker dies.
-        """
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, TASK_HEAD.pack(len(data), size, display_side))
-        await loop.sock_sendall(self._socket, data)
-        (length,) = ANSWER_HEAD.unpack(await self._receive(ANSWER_HEAD.size))
-        answer = json.loads(await self._receive(length))
-        arrays = [
-            np.frombuffer(await self._receive(math.prod(shape)), np.uint8).reshape(shape)
-            for shape in answer.get("shapes", ())
-        ]
-        return answer, arrays
-
-    async def _receive(self, length: int) -> bytearray:
-        loop, buffer, received = asyncio.get_running_loop(), bytearray(length), 0
-        while received < length:
-            count = await loop.sock_recv_into(self._socket, memoryview(buffer)[received:])
-            if not count:
-                raise EOFError
-            received += count
-        return buffer
-
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
-
-    def killed_from_outside(self) -> bool:
-        """Whether a dying process got SIGKILL, which no decoder sends to itself."""
-        self._process.join(1)
-        return self._process.exitcode == -signal.SIGKILL
-
-    def kill(self) -> None:
-        self._socket.close()
-        self._process.kill()
-
-    def reap(self, timeout_s: float | None) -> bool:
-        """Wait for the killed process; return whether it has ended."""
-        self._process.join(timeout_s)
-        if self._process.is_alive():
-            return False
-        self._process.close()
-        return True
-
-
 def _crashed() -> DecodeCrashed:
     return DecodeCrashed("The file brought its decoder down; send it uncompressed.")
-
-
-def _forget_forkserver() -> None:
-    """End the process that workers are forked from, so that the next start brings a new one.
-
-    It listens on a socket in the temporary folder, which cleaners of that folder remove.
-    """
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
 
 
 def _unpack(answer: dict[str, Any], arrays: list[NDArray[np.uint8]]) -> DecodedInput:

@@ -1,0 +1,111 @@
+"""One decoding worker as the API process sees it: a process, and a socket to ask it over."""
+
+import asyncio
+import json
+import math
+import multiprocessing
+import os
+import signal
+import socket
+from multiprocessing import forkserver
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.decode_worker import ANSWER_HEAD, TASK_HEAD, serve
+
+Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
+"""The JSON of a worker and the arrays that follow it, see `service.decode_worker.serve`."""
+
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+
+
+def preload() -> None:
+    """Have workers forked from a process that has imported what they need."""
+    _CONTEXT.set_forkserver_preload(["service.decode_worker"])
+
+
+class Worker:
+    """One worker process, asked one file at a time; `kill` and `reap` end it.
+
+    Raises OSError where no process is to be had. `timeout_s`, `memory_mib`: limits of a file.
+    """
+
+    def __init__(self, timeout_s: float, memory_mib: int) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        with theirs:
+            self._process = _CONTEXT.Process(
+                target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
+            )
+            try:
+                self._process.start()
+            except (OSError, EOFError, RuntimeError) as error:
+                self._socket.close()
+                if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                    _forget_forkserver()
+                # At a limit of the machine; what multiprocessing raises depends on where it met it.
+                raise OSError("no process could be started") from error
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._process.pid
+
+    async def ask(self, data: bytes, size: int, display_side: int) -> Answer:
+        """Send one file and return the worker's answer and arrays.
+
+        Raises EOFError or OSError where the worker dies.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, TASK_HEAD.pack(len(data), size, display_side))
+        await loop.sock_sendall(self._socket, data)
+        (length,) = ANSWER_HEAD.unpack(await self._receive(ANSWER_HEAD.size))
+        answer = json.loads(await self._receive(length))
+        arrays = [
+            np.frombuffer(await self._receive(math.prod(shape)), np.uint8).reshape(shape)
+            for shape in answer.get("shapes", ())
+        ]
+        return answer, arrays
+
+    async def _receive(self, length: int) -> bytearray:
+        loop, buffer, received = asyncio.get_running_loop(), bytearray(length), 0
+        while received < length:
+            count = await loop.sock_recv_into(self._socket, memoryview(buffer)[received:])
+            if not count:
+                raise EOFError
+            received += count
+        return buffer
+
+    def is_alive(self) -> bool:
+        """Return whether the process runs."""
+        return self._process.is_alive()
+
+    def killed_from_outside(self) -> bool:
+        """Whether a dying process got SIGKILL, which no decoder sends to itself."""
+        self._process.join(1)
+        return self._process.exitcode == -signal.SIGKILL
+
+    def kill(self) -> None:
+        """Begin to end the process, whatever it does."""
+        self._socket.close()
+        self._process.kill()
+
+    def reap(self, timeout_s: float | None) -> bool:
+        """Wait for the killed process; return whether it has ended."""
+        self._process.join(timeout_s)
+        if self._process.is_alive():
+            return False
+        self._process.close()
+        return True
+
+
+def _forget_forkserver() -> None:
+    """End the process that workers are forked from, so that the next start brings a new one.
+
+    It listens on a socket in the temporary folder, which cleaners of that folder remove.
+    """
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
