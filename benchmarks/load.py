@@ -15,11 +15,12 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Answer(NamedTuple):
-    """Status (0 where the connection broke), body and seconds from the first byte sent."""
+    """Status (0 where the connection broke), body, seconds from the first byte sent, and when."""
 
     status: int
     body: bytes
     took_s: float
+    ended_s: float
 
 
 def build_request(data: bytes, path: str = "/predict") -> bytes:
@@ -60,7 +61,7 @@ class Load:
         try:
             answer = await self._exchange(request, started)
         except (OSError, EOFError):
-            answer = Answer(0, b"", time.monotonic() - started)
+            answer = _answer(0, b"", started)
         (self.answers if into is None else into).append(answer)
         return answer
 
@@ -76,7 +77,7 @@ class Load:
             writer.close()
             raise
         self._idle.append((time.monotonic(), (reader, writer)))
-        return Answer(int(head.split(maxsplit=2)[1]), body, time.monotonic() - started)
+        return _answer(int(head.split(maxsplit=2)[1]), body, started)
 
     async def _connection(self) -> Stream:
         while self._idle:
@@ -155,6 +156,11 @@ async def _read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
         body += (await reader.readexactly(size + 2))[:-2]
     await reader.readline()
     return body
+
+
+def _answer(status: int, body: bytes, started: float) -> Answer:
+    ended = time.monotonic()
+    return Answer(status, body, ended - started, ended)
 
 
 def count_down(count: int) -> Callable[[], bool]:

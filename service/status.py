@@ -65,4 +65,6 @@ async def model(request: Request) -> dict[str, Any]:
 )
 async def metrics(request: Request) -> Response:
     """Get counters, histograms and gauges in Prometheus' text format."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST
+    )
