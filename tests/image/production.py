@@ -1,7 +1,6 @@
 """docker-compose.production.yml as docs/access.md says: a certificate, a key, and strangers."""
 
 import http.client
-import json
 import ssl
 import subprocess
 import time
@@ -9,7 +8,7 @@ import time
 from checking import check
 from engine import SERVICE, run
 from project import Project
-from upload import multipart
+from upload import post
 
 PRODUCTION = "docker-compose.production.yml"
 REVOKED_WITHIN_S = 10
@@ -80,12 +79,4 @@ def check_access(project, trust, data, key):
 def ask(project, trust, data, key, host="xpro.example"):
     """Post the radiograph; return status and code of the answer."""
     connection = http.client.HTTPSConnection("127.0.0.1", project.port, timeout=30, context=trust)
-    content_type, body = multipart(data)
-    headers = {"Content-Type": content_type, "Host": host}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    connection.request("POST", "/predict", body, headers)
-    answer = connection.getresponse()
-    code = json.loads(answer.read()).get("code")
-    connection.close()
-    return answer.status, code
+    return post(connection, data, key, Host=host)

@@ -13,7 +13,7 @@ from checking import check
 from engine import ROOT, SERVICE, CommandFailed, run
 from production import PRODUCTION, change_keys, make_secrets
 from project import Project, free_port
-from upload import multipart
+from upload import post
 
 DOMAIN = "xpro.localhost"  # for which Caddy is its own authority
 PROXY = "docker-compose.proxy.yml"
@@ -89,12 +89,4 @@ def ask(project, trust, data, key):
     connection = http.client.HTTPSConnection(DOMAIN, timeout=30)
     reached = socket.create_connection(("127.0.0.1", project.port), timeout=30)
     connection.sock = trust.wrap_socket(reached, server_hostname=DOMAIN)
-    content_type, body = multipart(data)
-    headers = {"Content-Type": content_type}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    connection.request("POST", "/predict", body, headers)
-    answer = connection.getresponse()
-    code = json.loads(answer.read()).get("code")
-    connection.close()
-    return answer.status, code
+    return post(connection, data, key)

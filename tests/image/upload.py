@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import secrets
 import struct
 import zlib
@@ -40,6 +41,17 @@ def multipart(data):
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n\r\n'
     body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
     return f"multipart/form-data; boundary={boundary}", body
+
+
+def post(connection, data, key, **headers):
+    """Post the radiograph with a key or None; return status and code of the answer."""
+    headers["Content-Type"], body = multipart(data)
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    with contextlib.closing(connection):
+        connection.request("POST", "/predict", body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()).get("code")
 
 
 def ready_status(port):
