@@ -1,8 +1,8 @@
 """Uvicorn's HTTP/1.1 with budgets of time for what it would wait for without end.
 
 It waits for ever for a head that has begun, for the rest of a body that was answered before it had
-all arrived, and for a client to take its answer. The body of a request under way has its budget in
-`service.uploads`.
+all arrived, and for a client to take its answer. The body of a request under way
+has its budget in `service.uploads`. What is no HTTP gets an answer that says where it ends.
 """
 
 import asyncio
@@ -49,6 +49,20 @@ def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Pr
             _cancel(self._waiting)
             timeout_s = head_timeout_s if idle else body_timeout_s
             self._waiting = self.loop.call_later(timeout_s, self.transport.abort)
+
+        def send_400_response(self, msg: str) -> None:
+            # With its length: a close with bytes unread resets the connection, and a client that
+            # read on to its end would meet that instead of the answer.
+            body = msg.encode("ascii")
+            headers = [
+                ("content-type", "text/plain; charset=utf-8"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            events = (response, h11.Data(data=body), h11.EndOfMessage())
+            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
+            self.transport.close()
 
         def pause_writing(self) -> None:
             super().pause_writing()

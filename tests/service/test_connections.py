@@ -118,3 +118,12 @@ def test_answers_that_nobody_takes_are_dropped(hasty):
 def test_closed_connections_leave_no_failure_in_the_log(hasty):
     lines = [json.loads(line) for line in hasty.log().splitlines()]
     assert not [line for line in lines if line["level"] == "error"]
+
+
+def test_what_is_no_http_gets_an_answer_that_says_where_it_ends(hasty):
+    with connect(hasty) as connection:
+        connection.sendall(b"no request at all\r\n\r\n")
+        head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert body == b"Invalid HTTP request received."
