@@ -18,6 +18,9 @@ from service.decode_worker import ANSWER_HEAD, TASK_HEAD, serve
 Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
 """The JSON of a worker and the arrays that follow it, see `service.decode_worker.serve`."""
 
+_MAX_REFUSALS: Final = 1000
+"""imagecodecs 2026.3.6 gives one reference to None away with each damaged PNG, and CPython before
+3.12 aborts at the last of them; a worker begins with some 37,000."""
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
@@ -35,6 +38,7 @@ class Worker:
     def __init__(self, timeout_s: float, memory_mib: int) -> None:
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
+        self._refusals = 0
         with theirs:
             self._process = _CONTEXT.Process(
                 target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
@@ -63,6 +67,7 @@ class Worker:
         await loop.sock_sendall(self._socket, data)
         (length,) = ANSWER_HEAD.unpack(await self._receive(ANSWER_HEAD.size))
         answer = json.loads(await self._receive(length))
+        self._refusals += "code" in answer
         arrays = [
             np.frombuffer(await self._receive(math.prod(shape)), np.uint8).reshape(shape)
             for shape in answer.get("shapes", ())
@@ -81,6 +86,10 @@ class Worker:
     def is_alive(self) -> bool:
         """Return whether the process runs."""
         return self._process.is_alive()
+
+    def is_worn(self) -> bool:
+        """Return whether it has refused so many files that another should take its place."""
+        return self._refusals >= _MAX_REFUSALS
 
     def killed_from_outside(self) -> bool:
         """Whether a dying process got SIGKILL, which no decoder sends to itself."""

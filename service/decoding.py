@@ -159,7 +159,7 @@ class Decoder:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await worker.ask(data, size, display_side)
-            usable = True
+            usable = not worker.is_worn()
         except TimeoutError as error:
             raise DecodeTimeout(
                 f"The file did not decode within {self._timeout_s:g} s; send it uncompressed."

@@ -162,6 +162,18 @@ def test_a_file_that_crashes_its_decoder_is_refused_at_once(decoder, large_png, 
     assert decoder.restarts == 1
 
 
+def test_a_worker_is_replaced_before_damaged_files_have_worn_it_out(decoder):
+    """Damaged PNG cost the decoding library references to None; at the last one it would abort."""
+    deep = encode(np.arange(200 * 200, dtype=np.uint16).reshape(200, 200))
+    first = worker_pid(decoder)
+    for _ in range(1000):
+        assert worker_pid(decoder) == first
+        with pytest.raises(DamagedFile):
+            decode(decoder, deep[:-30])
+    assert worker_pid(decoder) != first
+    assert np.array_equal(decode(decoder, deep).pixels, to_model_input(read(deep), SIZE))
+
+
 def test_a_cancelled_request_ends_its_worker_and_the_next_gets_its_own_answer(
     decoder, large_png, png
 ):
