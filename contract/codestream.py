@@ -42,15 +42,17 @@ def read_png_frame(data: bytes) -> Frame:
     return Frame(width, height, components, bits)
 
 
-def is_animated_png(data: bytes) -> bool:
-    """Return whether an acTL chunk comes before the image data (section 11.3.6)."""
+def png_chunks_before_image(data: bytes) -> frozenset[bytes]:
+    """Return the kinds of the chunks before the image data, such as b"tRNS" (section 5.6)."""
+    kinds: set[bytes] = set()
     at = 8
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind in (b"acTL", b"IDAT"):
-            return kind == b"acTL"
+        if kind == b"IDAT":
+            break
+        kinds.add(kind)
         at += length + 12
-    return False
+    return frozenset(kinds)
 
 
 def read_jpeg_frame(data: bytes) -> Frame:

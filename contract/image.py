@@ -5,10 +5,16 @@ from typing import Final, Literal
 
 import imagecodecs
 import numpy as np
+from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from contract.codestream import Frame, is_animated_png, read_jpeg_frame, read_png_frame
+from contract.codestream import (
+    Frame,
+    png_chunks_before_image,
+    read_jpeg_frame,
+    read_png_frame,
+)
 from contract.errors import (
     DamagedFile,
     InputError,
@@ -59,13 +65,24 @@ def to_grey(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
 def _decode_png(data: bytes) -> tuple[Pixels, int]:
     frame = read_png_frame(data)
     check_size(frame.width, frame.height)
-    if is_animated_png(data):
+    chunks = png_chunks_before_image(data)
+    if b"acTL" in chunks:
         raise SeveralFrames("The PNG is animated; send one still image.")
+    opaque_grey_8 = (frame.components, frame.bits) == (1, 8) and b"tRNS" not in chunks
     try:
-        samples = imagecodecs.png_decode(data)
+        samples = _decode_grey_8(data, frame) if opaque_grey_8 else imagecodecs.png_decode(data)
     except (imagecodecs.PngError, ValueError) as error:
         raise DamagedFile("The PNG breaks off or is damaged; export it again.") from error
     return samples, frame.bits
+
+
+def _decode_grey_8(data: bytes, frame: Frame) -> NDArray[np.uint8]:
+    """Decode the usual radiograph in half of the time that libpng takes."""
+    try:
+        samples: NDArray[np.uint8] = decode_image_png_u8(data, (frame.height, frame.width), "mono")
+    except Exception as error:  # it has no kind of its own
+        raise ValueError from error
+    return samples[:, :, 0]
 
 
 def _decode_jpeg(data: bytes) -> tuple[Pixels, int]:

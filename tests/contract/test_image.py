@@ -118,6 +118,32 @@ def test_transparent_parts_of_a_png_lie_over_black_with_a_warning(channels):
     assert_close(pixels_of(file), GREY * (alpha / 255.0))
 
 
+@pytest.mark.parametrize("kind", range(5))
+def test_every_filter_of_the_lines_of_a_grey_png_is_undone(kind):
+    lines = b"".join(bytes([kind]) + line for line in filtered_lines(GREY, kind))
+    data = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    assert np.array_equal(pixels_of(png_header(WIDTH, HEIGHT, 8, 0) + data), GREY)
+
+
+def filtered_lines(pixels, kind):
+    """The lines of a PNG less what filter `kind` predicts (ISO/IEC 15948, section 9.2)."""
+    here = np.pad(pixels, ((1, 0), (1, 0))).astype(int)
+    left, above, corner = here[1:, :-1], here[:-1, 1:], here[:-1, :-1]
+    guess = left + above - corner
+    # Of those at the same distance the first counts.
+    distances = [abs(guess - left), abs(guess - above), abs(guess - corner)]
+    nearest = np.choose(np.argmin(distances, axis=0), [left, above, corner])
+    predicted = [0 * left, left, above, (left + above) // 2, nearest][kind]
+    return [line.tobytes() for line in ((pixels - predicted) % 256).astype(np.uint8)]
+
+
+def test_the_grey_that_a_png_declares_transparent_lies_over_black_with_a_warning():
+    level = int(GREY[100, 80])
+    file = with_chunk(png(GREY), b"tRNS", level.to_bytes(2, "big"))
+    assert np.array_equal(pixels_of(file), np.where(GREY == level, 0, GREY))
+    assert warning_codes(file) == ["transparent_image"]
+
+
 @pytest.mark.parametrize(
     ("pixels", "colour_type"), [(GREY, 0), (DEEP, 0), (np.dstack([GREY] * 3), 2)]
 )
@@ -205,6 +231,12 @@ def test_png_with_a_wrong_checksum_is_refused_as_damaged():
     file = bytearray(png(GREY))
     file[-20] ^= 1
     assert refusal(bytes(file)) == "damaged_file"
+
+
+def test_png_with_fewer_lines_than_it_declares_is_refused_as_damaged():
+    lines = b"".join(b"\0" + line.tobytes() for line in GREY[:-1])
+    data = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    assert refusal(png_header(WIDTH, HEIGHT, 8, 0) + data) == "damaged_file"
 
 
 def test_png_with_an_unknown_colour_type_is_refused_as_damaged():
