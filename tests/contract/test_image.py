@@ -140,7 +140,7 @@ def filtered_lines(pixels, kind):
 def test_the_grey_that_a_png_declares_transparent_lies_over_black_with_a_warning():
     level = int(GREY[100, 80])
     file = with_chunk(png(GREY), b"tRNS", level.to_bytes(2, "big"))
-    assert np.array_equal(pixels_of(file), np.where(GREY == level, 0, GREY))
+    assert np.array_equal(pixels_of(file), np.where(level == GREY, 0, GREY))
     assert warning_codes(file) == ["transparent_image"]
 
 
