@@ -12,7 +12,7 @@ Backbone = Literal["small", "densenet121", "convnext_tiny"]
 CONTRAST_GRID: Final = 16
 """Surroundings to a side of the image, from which `small` tells what is lighter or darker."""
 Precision = Literal["float32", "mixed_bfloat16"]
-PixelScaling = Literal["imagenet", "torchxrayvision"]
+PixelScaling = Literal["grey", "imagenet", "torchxrayvision"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class TrainConfig:
     `small` only: channels and residual blocks per stage, each stage halving the side. `patience` is
     after how many epochs without a better validation AUROC training ends early; `clip_norm` is the
     largest length of all gradients together, 0 for no limit; `test_share` counts only where the
-    data come without official lists; `pixel_scaling` is for `densenet121`: to what its weights
-    expect, three channels or one between -1024 and 1024. With `folds` of 2 or more, as many
+    data come without official lists; `pixel_scaling` is not for `small`: ImageNet's in one channel
+    ("grey") or three, or one channel between -1024 and 1024. With `folds` of 2 or more, as many
     networks are fitted, each without one fold of the patients, and answer together; with 0 it is
     one, and validation selects its epoch.
     """
@@ -104,6 +104,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         backbone="densenet121",
         epochs=15,
         pretrained="imagenet",
+        pixel_scaling="grey",
         learning_rate=3e-4,
         warmup_epochs=1.0,
         ema_momentum=0.999,

@@ -19,6 +19,9 @@ from training.errors import ConfigError
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+GREY_MEAN: Final = 0.449
+GREY_STD: Final = 0.226
+"""Means over ImageNet's three channels."""
 _RARE_FINDING_LOGIT: Final = -2.9
 """log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
 
@@ -150,15 +153,18 @@ def _convolve(
 
 
 def _large(image: Any, config: TrainConfig) -> Any:
-    normalised = _scale_pixels(image, config.pixel_scaling)
     build, options = _LARGE[config.backbone]
+    weights = config.pretrained or None
+    folded = weights is not None and config.pixel_scaling == "grey"
     try:
         backbone = build(
             include_top=False,
-            weights=config.pretrained or None,
-            input_tensor=normalised,
+            weights=None if folded else weights,
+            input_tensor=_scale_pixels(image, config.pixel_scaling),
             **options,
         )
+        if folded:
+            _fold_colours(build(include_top=False, weights=weights, **options), backbone)
     except Exception as error:
         if not config.pretrained:
             raise
@@ -171,10 +177,27 @@ def _scale_pixels(image: Any, scaling: PixelScaling) -> Any:
     if scaling == "torchxrayvision":
         # -1024 to 1024 in one channel (Cohen et al., TorchXRayVision, MIDL 2022).
         return layers.Rescaling(2048.0 / 255.0, -1024.0, name="scale", dtype="float32")(grey)
+    if scaling == "grey":
+        scale, offset = 1.0 / (255.0 * GREY_STD), -GREY_MEAN / GREY_STD
+        return layers.Rescaling(scale, offset, name="grey_scale", dtype="float32")(grey)
     colour = layers.Concatenate(name="grey_to_rgb", dtype="float32")([grey] * 3)
-    scale = [1.0 / (255.0 * std) for std in IMAGENET_STD]
-    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")(colour)
+    scales = [1.0 / (255.0 * std) for std in IMAGENET_STD]
+    offsets = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return layers.Rescaling(scales, offsets, name="imagenet_scale", dtype="float32")(colour)
+
+
+def _fold_colours(colour: keras.Model, grey: keras.Model) -> None:
+    """Copy the weights of a network for three channels into the same network for one.
+
+    The kernels of the first convolution are added up, since a radiograph's channels are one and the
+    same: a third of its work. What the channels' means differ by is a constant for each kernel; the
+    normalisation behind it takes that out.
+    """
+    ratios = np.reshape([GREY_STD / std for std in IMAGENET_STD], (3, 1))
+    for ours, theirs in zip(grey.weights, colour.weights, strict=True):
+        value = ops.convert_to_numpy(theirs)
+        first = ours.shape != theirs.shape
+        ours.assign((value * ratios).sum(axis=2, keepdims=True) if first else value)
 
 
 def _explain(config: TrainConfig, error: Exception) -> str:

@@ -77,6 +77,32 @@ def test_pretrained_weights_are_those_of_the_file(tmp_path: Path) -> None:
     assert np.array_equal(expected, found)
 
 
+def test_one_channel_shows_the_first_kernels_what_three_equal_ones_showed_them(
+    tmp_path: Path,
+) -> None:
+    start_keras()
+    import keras
+
+    from training.network import build_network
+
+    keras.utils.set_random_seed(7)
+    file = tmp_path / "notop.weights.h5"
+    keras.applications.DenseNet121(include_top=False, weights=None).save_weights(file)
+    image = draw_phantom(1)[None, :64, :64, None]
+    found, expected = (
+        np.asarray(keras.Model(network.input, network.get_layer("conv1_conv").output)(image))
+        for network in (
+            build_network(read_config("densenet121", [*overrides, f"pretrained={file}"]))
+            for overrides in (["input_size=64"], ["input_size=64", "pixel_scaling=imagenet"])
+        )
+    )
+    # At the border zero stands for other greys; elsewhere only a constant may differ, which the
+    # normalisation behind takes out.
+    difference = (found - expected)[0, 2:-2, 2:-2]
+    assert np.abs(difference - difference[0, 0]).max() < 1e-4
+    assert found.std() > 0.1
+
+
 def test_file_that_is_missing_or_of_another_network_is_named(tmp_path: Path) -> None:
     import keras
 
