@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium programs check format openapi train image image-test \
-	requests bench bench-page bench-peers bench-recipes fuzz soak sbom audit lock clean
+	requests bench bench-page bench-peers bench-recipes bench-choices fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench-peers: .venv/ready .venv-peers/ready  ## the same network behind FastAPI, 
 bench-recipes: .venv/ready  ## our recipe against the one before it (DATA=folder MINUTES=45 SEEDS="1 2")
 	$(IN_DEV) -m benchmarks.recipes --data $(DATA) --minutes $(or $(MINUTES),45) \
 	  --seeds $(or $(SEEDS),1 2) $(ARGS)
+
+bench-choices: .venv/ready  ## what single choices of our recipe are worth, three seeds (DATA=folder)
+	$(IN_DEV) -m benchmarks.recipes.choices --data $(DATA) $(ARGS)
 
 fuzz: .venv/ready  ## send 25,000 damaged files and some thousand odd requests to a running service
 	$(IN_DEV) -m pytest -s tests/fuzz --all-cases -o faulthandler_timeout=7200 $(ARGS)

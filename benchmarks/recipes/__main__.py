@@ -8,17 +8,15 @@ same command goes on after a kill; one that was killed begins anew.
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.recipes.job import ENDLESS, Job, run_all
+from benchmarks.recipes.job import ENDLESS, plan, run_all
 from benchmarks.recipes.table import format_table
 from training.config import PROFILES, TrainConfig
-from training.data import DataFolder, read_folder
+from training.data import read_folder
 from training.errors import DataError, TrainingError
-from training.prepare import prepare_images
 
 RECIPES: Final = {
     "ours": replace(PROFILES["demo"], folds=0),
@@ -58,35 +56,13 @@ def main() -> int:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
         data = read_folder(arguments.data, PROFILES["demo"])
-        jobs = plan(data, 2 * 60 * arguments.minutes, arguments.seeds, out)
+        jobs = plan(RECIPES, data, 2 * 60 * arguments.minutes, arguments.seeds, out)
         run_all([job for job in jobs if not job.is_done()])
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(format_table(list(zip(jobs[::2], jobs[1::2], strict=True))))
     return 0
-
-
-def plan(data: DataFolder, budget_s: float, seeds: Sequence[int], out: Path) -> list[Job]:
-    """Return the fits in their order, with prepared images below cache/."""
-    caches = {
-        size: prepare_images(
-            data.files, size, Path("cache") / f"{data.folder.resolve().name}-{size}"
-        )
-        for size in sorted({config.input_size for config in RECIPES.values()})
-    }
-    return [
-        Job(
-            recipe,
-            replace(config, seed=seed),
-            budget_s,
-            data.split,
-            caches[config.input_size],
-            out / f"{recipe}-{seed}",
-        )
-        for seed in seeds
-        for recipe, config in RECIPES.items()
-    ]
 
 
 if __name__ == "__main__":

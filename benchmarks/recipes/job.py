@@ -4,10 +4,10 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainConfig, config_to_dict
+from training.data import DataFolder
 from training.errors import RunError
-from training.prepare import Cache
+from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
 from training.record import read_json, write_json
 from training.split import Split
@@ -93,6 +94,34 @@ class Job:
             "split_sha256": self.split.sha256(),
         }
         return json.loads(json.dumps(asked))
+
+
+def plan(
+    recipes: Mapping[str, TrainConfig],
+    data: DataFolder,
+    budget_s: float,
+    seeds: Sequence[int],
+    out: Path,
+) -> list[Job]:
+    """Return the fits, all recipes for each seed, with prepared images below cache/."""
+    caches = {
+        size: prepare_images(
+            data.files, size, Path("cache") / f"{data.folder.resolve().name}-{size}"
+        )
+        for size in sorted({config.input_size for config in recipes.values()})
+    }
+    return [
+        Job(
+            recipe,
+            replace(config, seed=seed),
+            budget_s,
+            data.split,
+            caches[config.input_size],
+            out / f"{recipe}-{seed}",
+        )
+        for seed in seeds
+        for recipe, config in recipes.items()
+    ]
 
 
 def run_all(jobs: Sequence[Job]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes.__main__ import RECIPES, main
+from benchmarks.recipes.choices import CHOICES, format_choices, judge
 from benchmarks.recipes.job import ENDLESS, Job
 from benchmarks.recipes.table import format_table
 from training.config import read_config
@@ -64,6 +65,25 @@ def test_table_shows_both_and_their_difference(finished: Job, tmp_path: Path) ->
         ours, baseline, difference = (float(row[column].split()[0]) for row in rows)
         assert baseline == pytest.approx(1 - ours, abs=0.0011)
         assert difference == pytest.approx(ours - baseline, abs=0.0011)
+
+
+def test_choices_are_judged_by_validation_and_set_against_the_first(
+    finished: Job, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "opposite")
+    opposite = replace(finished, recipe="opposite", folder=tmp_path / "opposite")
+    validation, test = finished.logits()
+    np.save(opposite.folder / "logits.npy", np.concatenate([-validation, test]))
+    *_, first, second = format_choices([finished, opposite]).splitlines()
+    ours, theirs = judge(finished), judge(opposite)
+    assert theirs == pytest.approx(1 - ours)
+    assert first == f"| ours | {ours:.3f} | {ours:.3f} |  |"
+    gain = f"{theirs - ours:+.3f}"
+    assert second == f"| opposite | {theirs:.3f} | {theirs:.3f} | {gain} ({gain} to {gain}) |"
+
+
+def test_no_two_choices_are_the_same() -> None:
+    assert len(set(CHOICES.values())) == len(CHOICES)
 
 
 def test_endless_cosine_is_a_constant_rate_of_plain_adam() -> None:
