@@ -1,5 +1,7 @@
 """python -m training: from label tables and radiographs to a model bundle."""
 
+import os
+import select
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
@@ -31,14 +33,39 @@ test*.csv. KERAS_BACKEND=jax trains on JAX; export is always on TensorFlow."""
 
 
 def main() -> int:
-    """Run one subcommand; returns 1, with the reason on stderr, where its input is wrong."""
+    """Run one subcommand; returns 1, with the reason on stderr, where its input is wrong.
+
+    Where the reader of stdout has gone, as `head` does, it ends with 1 too and says nothing.
+    """
+    try:
+        status = _run_command()
+        print(end="", flush=True)  # at exit it would be too late to catch the error
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        # As Python's documentation of SIGPIPE says: what is left would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _run_command() -> int:
     arguments = _build_parser().parse_args()
+    # What a worker still had buffered when the reader went would fail at the worker's exit.
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     try:
         arguments.run_command(arguments)
     except (TrainingError, BundleError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _reader_has_gone() -> bool:
+    # A pipe to a process of our own can break too, and that is an error to show.
+    stdout = select.poll()
+    stdout.register(sys.stdout, 0)
+    return bool(stdout.poll(0))
 
 
 def _build_parser() -> ArgumentParser:

@@ -66,6 +66,7 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
         command += ["--data", str(data.folder), "--cache", str(cache.folder), "--allow-missing"]
+        sys.stdout.flush()  # before what the other process prints
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         subprocess.run(command, env=environment, check=True)  # noqa: S603 - our own arguments
     else:

@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +9,8 @@ import pytest
 
 from tests.training.conftest import call
 from training.plots import weigh_contributions
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_full_official_table_is_counted_without_its_images(
@@ -29,6 +34,23 @@ def test_missing_image_is_an_error_unless_allowed_and_then_counted(
     assert "00000005_001" in capsys.readouterr().err
     assert call("inspect", "--data", folder, "--allow-missing") == 0
     assert "1 rows without an image file, left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["fails at the end", "fails at a line"])
+def test_command_whose_reader_has_gone_ends_quietly(drawn_folder: Path, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "training", "inspect", "--data", str(drawn_folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_plots_are_written_with_samples(drawn_folder: Path, tmp_path: Path) -> None:
