@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ from training.quiet import start_keras
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+PLACES = ("cache", "run", "out")
+"""What `train` writes to, by its options."""
 
 CONFIGS = {
     "small": read_config("smoke"),
@@ -112,6 +117,27 @@ def test_file_that_is_missing_or_of_another_network_is_named(tmp_path: Path) -> 
     small.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(ConfigError, match=r"other\.weights\.h5 does not hold weights of convnext"):
         build_from(tmp_path / "other.weights.h5", "convnext")
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "none.h5"])
+def test_weights_that_cannot_be_had_are_an_error_before_images_are_prepared(
+    weights: str, drawn_folder: Path, tmp_path: Path
+) -> None:
+    options = ["--profile=densenet121", f"--set=pretrained={weights}", f"--data={drawn_folder}"]
+    options += [f"--{name}={tmp_path / name}" for name in PLACES]
+    nobody = "http://127.0.0.1:9"
+    ended = subprocess.run(
+        [sys.executable, "-m", "training", "train", *options],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_HOME": str(tmp_path / "keras"), "https_proxy": nobody},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: The ")
+    assert "--set pretrained=FILE.h5, or train from scratch with --set pretrained=" in ended.stderr
+    assert not any((tmp_path / name).exists() for name in PLACES)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "convnext_tiny"])

@@ -1,5 +1,6 @@
 """What several subcommands share: the data folder, the profile, the cache."""
 
+import gc
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from training.data import DataFolder, read_folder
 from training.errors import DataError
 from training.phantom import write_drawn_folder
 from training.prepare import Cache, prepare_images
+from training.quiet import start_keras
 
 DRAWN: Final = "drawn"
 _DRAWN_PATIENTS: Final = 150
@@ -66,6 +68,20 @@ def open_data(
         drawn = Path(folder) / DRAWN
         write_drawn_folder(drawn, _DRAWN_PATIENTS, _DRAWN_SEED)
         yield read_folder(drawn, config)
+
+
+def try_weights(config: TrainConfig) -> None:
+    """Raise ConfigError where the weights that a fit starts from cannot be had.
+
+    To be called before images are prepared, which may take hours. Does nothing from scratch.
+    """
+    if not config.pretrained:
+        return
+    start_keras()
+    from training.network import build_network
+
+    build_network(config)
+    gc.collect()  # Keras ties a network into cycles that would hold its memory
 
 
 def open_images(arguments: Namespace, config: TrainConfig, data: DataFolder) -> Cache:

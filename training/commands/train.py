@@ -32,6 +32,7 @@ def run(arguments: Namespace) -> None:
             "choose another folder with --run."
         )
     with options.open_data(arguments, config) as data:
+        options.try_weights(config)
         cache = options.open_images(arguments, config, data)
         start_keras()
         from training.chain import train
