@@ -6,8 +6,6 @@ file), `golden.npz` (inputs with the outputs that the exporter saw) and `card.md
 people). `openvino/` holds the same network in INT8, where that lost next to nothing.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,10 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
+from contract.seal import DESCRIPTION, BundleError, check_seal, read_description, seal
 
 # INT8 did not raise it: bundles without still open here, and those with it in older programs.
 FORMAT_VERSION: Final = 1
-DESCRIPTION: Final = "assets.extra/bundle.json"
 GOLDEN: Final = "assets.extra/golden.npz"
 CARD: Final = "assets.extra/card.md"
 INT8: Final = "openvino/int8.xml"
@@ -31,11 +29,6 @@ INT8_MAX_AUROC_FALL: Final = 0.002
 """By how much macro AUROC on validation may fall for the INT8 network to be kept and used."""
 
 Precision = Literal["float32", "int8"]
-_COMPUTED: Final = ("files", "digest")
-
-
-class BundleError(Exception):
-    """A bundle that must not be served; the message names what differs."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +115,7 @@ def write_description(directory: Path, description: Mapping[str, Any]) -> str:
     `description` lacks only what is computed here: `files` (path -> SHA-256) and `digest`.
     Raises BundleError where the sealed bundle would not open.
     """
-    sealed = {k: v for k, v in description.items() if k not in _COMPUTED}
-    sealed["files"] = _hash_files(directory)
-    sealed["digest"] = _digest(sealed)
-    target = directory / DESCRIPTION
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(_serialise(sealed))
+    seal(directory, description)
     return open_bundle(directory).digest
 
 
@@ -158,74 +146,17 @@ def open_bundle(directory: Path) -> Bundle:
     findings in their order are those of this program, and that every threshold is a probability.
     Raises BundleError that names what differs. The golden outputs are for the engine to replay.
     """
-    description = _read_description(directory)
+    description = read_description(directory)
     _check_contract(description)
-    _check_digest(directory, description)
-    _check_files(directory, description)
+    check_seal(directory, description)
+    _check_parts(description)
     _check_int8(description)
     return Bundle(directory, description)
 
 
-def _serialise(description: Mapping[str, Any]) -> bytes:
-    text = json.dumps(description, indent=1, sort_keys=True, allow_nan=False)
-    return text.encode() + b"\n"
-
-
-def _digest(description: Mapping[str, Any]) -> str:
-    undigested = {k: v for k, v in description.items() if k != "digest"}
-    return "sha256:" + hashlib.sha256(_serialise(undigested)).hexdigest()
-
-
-def _hash_files(directory: Path) -> dict[str, str]:
-    hashes = {}
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if path.is_file() and name != DESCRIPTION:
-            try:
-                with path.open("rb") as file:
-                    hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
-    return hashes
-
-
-def _read_description(directory: Path) -> dict[str, Any]:
-    try:
-        description = json.loads((directory / DESCRIPTION).read_bytes())
-    except OSError as error:
-        raise BundleError(f"{DESCRIPTION} is missing or unreadable: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{DESCRIPTION} is damaged: it is not JSON ({error}).") from error
-    if not isinstance(description, dict):
-        raise BundleError(f"{DESCRIPTION} is damaged: it is not a JSON object.")
-    return description
-
-
-def _check_digest(directory: Path, description: Mapping[str, Any]) -> None:
-    # Compared as bytes too, so that a changed bit in a blank or an escape does not pass.
-    raw = (directory / DESCRIPTION).read_bytes()
-    try:
-        unchanged = description.get("digest") == _digest(description)
-        unchanged = unchanged and raw == _serialise(description)
-    except (ValueError, RecursionError):  # NaN and deep nesting can be read but not written
-        unchanged = False
-    if not unchanged:
-        raise BundleError(f"{DESCRIPTION} was changed after export: its digest does not match.")
-    if not isinstance(description.get("files"), dict):
-        raise BundleError(f"{DESCRIPTION} lists no files.")
-
-
-def _check_files(directory: Path, description: Mapping[str, Any]) -> None:
-    expected, found = description["files"], _hash_files(directory)
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise BundleError(f"{name} is missing.")
-        if name not in expected:
-            raise BundleError(f"{name} is not part of the bundle; remove it.")
-        if expected[name] != found[name]:
-            raise BundleError(f"{name} is damaged: SHA-256 {found[name]}, not {expected[name]}.")
+def _check_parts(description: Mapping[str, Any]) -> None:
     for needed in ("saved_model.pb", GOLDEN):
-        if needed not in expected:
+        if needed not in description["files"]:
             raise BundleError(f"{needed} is missing.")
 
 

@@ -24,7 +24,7 @@ def main() -> int:
     """
     # Workers inherit this; each has one core's work to do and a limit on its address space.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from contract.bundle import BundleError
+    from contract.seal import BundleError
     from service.key_file import KeyFile, KeyFileError
     from service.model import load_model
     from service.observability import configure_logging

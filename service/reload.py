@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from contract.bundle import BundleError, find_bundle, open_bundle
+from contract.bundle import find_bundle, open_bundle
+from contract.seal import BundleError
 from service.metrics import Metrics
 from service.model import Model, load_model
 from service.observability import log_event

@@ -5,7 +5,7 @@ import select
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from contract.bundle import BundleError
+from contract.seal import BundleError
 from training.commands import (
     compare,
     evaluate,

@@ -9,7 +9,8 @@ import psutil
 
 from benchmarks.load import Load, count_down
 from benchmarks.soak.figures import CLIENTS, MIB, Figure, port_of
-from contract.bundle import DESCRIPTION, write_description
+from contract.bundle import write_description
+from contract.seal import DESCRIPTION
 from tests.conftest import Service
 
 

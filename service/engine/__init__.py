@@ -5,8 +5,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.bundle import GOLDEN, INT8, Bundle, BundleError, Precision
+from contract.bundle import GOLDEN, INT8, Bundle, Precision
 from contract.findings import FINDINGS
+from contract.seal import BundleError
 from service.settings import Settings
 
 PROBABILITY_TOLERANCE: Final[dict[Precision, float]] = {"float32": 1e-4, "int8": 0.01}

@@ -7,18 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract import bundle as bundles
-from contract.bundle import (
-    DESCRIPTION,
-    FORMAT_VERSION,
-    GOLDEN,
-    BundleError,
-    find_bundle,
-    open_bundle,
-    write_description,
-)
+from contract.bundle import FORMAT_VERSION, GOLDEN, find_bundle, open_bundle, write_description
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
+from contract.seal import DESCRIPTION, BundleError, seal
 
 SIZE = 8
 FILES = ["saved_model.pb", "variables/variables.index", GOLDEN, DESCRIPTION]
@@ -73,10 +65,7 @@ def refusal(directory):
 
 def reseal(directory, **changes):
     """Seal with a description that this program refuses, as a foreign exporter would."""
-    description = description_of(**changes)
-    description["files"] = bundles._hash_files(directory)
-    description["digest"] = bundles._digest(description)
-    (directory / DESCRIPTION).write_bytes(bundles._serialise(description))
+    seal(directory, description_of(**changes))
 
 
 def test_sealed_bundle_opens_with_what_was_written(sealed):
@@ -184,11 +173,9 @@ def test_threshold_that_is_no_probability_is_refused(model, threshold):
 
 @pytest.mark.parametrize("key", ["name", "version", "input_size", "findings"])
 def test_missing_entry_is_refused_and_named(model, key):
-    changes = description_of()
-    del changes[key]
-    changes["files"] = bundles._hash_files(model)
-    changes["digest"] = bundles._digest(changes)
-    (model / DESCRIPTION).write_bytes(bundles._serialise(changes))
+    description = description_of()
+    del description[key]
+    seal(model, description)
     assert key in refusal(model)
 
 

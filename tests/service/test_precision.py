@@ -7,17 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from contract.bundle import (
-    DESCRIPTION,
-    GOLDEN,
-    BundleError,
-    find_bundle,
-    open_bundle,
-    write_description,
-)
+from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
 from contract.findings import FINDINGS
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph, read
+from contract.seal import DESCRIPTION, BundleError
 from service.engine import open_engine, replay_golden
 from service.engine.openvino import OpenVinoEngine
 from service.settings import Settings

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.bundle import DESCRIPTION, find_bundle, write_description
+from contract.bundle import find_bundle, write_description
+from contract.seal import DESCRIPTION
 from service.settings import Settings
 from tests.conftest import wait_until
 from tests.service.conftest import read_metrics

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from contract.bundle import DESCRIPTION, GOLDEN, find_bundle, open_bundle, write_description
+from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
 from contract.findings import FINDINGS
+from contract.seal import DESCRIPTION
 from service.settings import Settings
 from tests.conftest import ROOT
 
