@@ -56,7 +56,7 @@ def test_run_folder_holds_the_predictions_its_report_was_made_from(smoke: SmokeR
 
 
 def test_values_of_a_table_cannot_break_the_page() -> None:
-    from training.report import _table
+    from training.sections import _table
 
     assert "<script" not in _table(["<script>"], [["<script>"]])
 
