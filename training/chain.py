@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from training.calibrate import (
     FOLDS,
+    Scaling,
     apply_scaling,
     calibrate_after_loss,
     cross_calibrate,
@@ -32,7 +33,7 @@ from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.record import CALIBRATION, write_json, write_record
-from training.split import assign_folds
+from training.split import Split, assign_folds
 from training.table import Row
 
 
@@ -82,40 +83,21 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     Held out is validation. With folds it is every image that was learnt from, answered by the
     member that never saw it; what the report says of them is calibrated without their own fold.
     """
-    network = load_best(config, run)
-    split = data.split
-    rows = {"validation": learnt_rows(split) if config.folds else split.validation}
-    rows["test"] = split.test
-    logits = {
-        "validation": read_out_of_fold(config, split, run)
+    network, split = load_best(config, run), data.split
+    held_out = learnt_rows(split) if config.folds else split.validation
+    held_out_logits = (
+        read_out_of_fold(config, split, run)
         if config.folds
-        else predict_logits(network, split.validation, cache, config.batch_size),
-        "test": predict_logits(network, split.test, cache, config.batch_size),
-    }
-    logits = {name: values.astype(np.float64) for name, values in logits.items()}
-    labels = np.array([row.labels for row in rows["validation"]])
-    patients = np.array([row.patient for row in rows["validation"]])
-    learnt = np.array([row.labels for row in split.train])
-    slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
-    honest = logits["validation"] * slopes + shifts
-    scalings = calibrate_after_loss(logits["validation"], labels, slopes, shifts)
-    probabilities = {name: apply_scaling(scalings, logits[name]) for name in rows}
-    if config.folds:
-        folds = assign_folds(rows["validation"], config.folds, config.seed)
-        probabilities["validation"] = cross_calibrate(honest, labels, folds)
-    summary = {
-        "method": "Platt scaling per finding",
-        "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
-        "split": f"out of {config.folds} folds" if config.folds else "validation",
-        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
-        "ece_after": mean_calibration_error(labels, probabilities["validation"]),
-        "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
-        if len(set(patients)) >= FOLDS
-        else None,
-    }
+        else predict_logits(network, held_out, cache, config.batch_size)
+    )
+    test_logits = predict_logits(network, split.test, cache, config.batch_size)
+    scalings, probabilities, summary = _calibrate(config, split, held_out, held_out_logits)
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]
-    scored = {name: Scored(rows[name], probabilities[name]) for name in rows}
+    scored = {
+        "validation": Scored(held_out, probabilities),
+        "test": Scored(split.test, apply_scaling(scalings, test_logits)),
+    }
     report: dict[str, Any] = {
         name: judge_set(one, scored["validation"], thresholds, config)
         for name, one in scored.items()
@@ -132,10 +114,10 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "model": run.name,
         "data": data.folder.name,
         "labels": data.label_version,
-        "split": f"test of {data.split.rule}",
+        "split": f"test of {split.rule}",
     }
     write_folder(run, report, "test", scored, overlays)
-    for name in rows:
+    for name in scored:
         print(f"\n{name}\n{format_report(report[name])}")
 
 
@@ -147,3 +129,33 @@ def predict_maps(
     batches = RadiographBatches(rows, cache, batch_size)
     maps: NDArray[np.float32] = model.predict(batches, verbose=0)
     return maps
+
+
+def _calibrate(
+    config: TrainConfig, split: Split, rows: Sequence[Row], logits: NDArray[np.float32]
+) -> tuple[list[Scaling], NDArray[np.float64], dict[str, Any]]:
+    """Fit the calibration on held-out rows and their logits [N,14].
+
+    Returns it, the probabilities [N,14] that the report judges, and the summary of CALIBRATION.
+    """
+    labels = np.array([row.labels for row in rows])
+    patients = np.array([row.patient for row in rows])
+    learnt = np.array([row.labels for row in split.train])
+    slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
+    honest = logits * slopes + shifts
+    scalings = calibrate_after_loss(logits, labels, slopes, shifts)
+    probabilities = apply_scaling(scalings, logits)
+    if config.folds:
+        folds = assign_folds(rows, config.folds, config.seed)
+        probabilities = cross_calibrate(honest, labels, folds)
+    summary = {
+        "method": "Platt scaling per finding",
+        "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
+        "split": f"out of {config.folds} folds" if config.folds else "validation",
+        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
+        "ece_after": mean_calibration_error(labels, probabilities),
+        "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
+        if len(set(patients)) >= FOLDS
+        else None,
+    }
+    return scalings, probabilities, summary
