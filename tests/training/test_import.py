@@ -120,6 +120,13 @@ def test_refused_file_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
 
 
+def test_run_folder_that_is_there_is_refused_before_the_file_is_read(tmp_path: Path) -> None:
+    places = ["--data", tmp_path, "--out", tmp_path / "out", "--run", tmp_path]
+    done = run(tmp_path / "none.pt", "--kind", "arnoweng", *places)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path} is there already: choose another folder")
+
+
 def test_field_that_an_import_has_no_use_for_is_refused(tmp_path: Path) -> None:
     options = ["--data", "drawn", "--out", tmp_path / "m", "--set", "epochs=3"]
     done = run(tmp_path / "w", "--kind", "arnoweng", *options)

@@ -31,13 +31,8 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and .json")
     parser.add_argument("--boxes", type=Path, help="box list (default: that of the data folder)")
-    parser.add_argument(
-        "--prevalence",
-        action="append",
-        default=[],
-        metavar="FINDING=SHARE",
-        help="state PPV and NPV at this share of images (default: that of the set)",
-    )
+    meaning = "state PPV and NPV at this share of images (default: that of the set)"
+    options.add_pairs(parser, "--prevalence", "FINDING=SHARE", meaning)
 
 
 def run(arguments: Namespace) -> None:

@@ -1,7 +1,6 @@
 """`import`: published weights of others to a bundle."""
 
 from argparse import ArgumentParser, Namespace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +20,9 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--kind", choices=_KINDS, required=True, help="see docs/importing.md")
     options.add_data(parser)
     options.add_out(parser)
-    parser.add_argument("--run", type=Path, help="new folder of the run (default: below runs/)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help=f"change how it is judged: {', '.join(_SETTABLE)}",
+    options.add_run(parser)
+    options.add_pairs(
+        parser, "--set", "FIELD=VALUE", f"change how it is judged: {', '.join(_SETTABLE)}"
     )
 
 
@@ -36,6 +31,7 @@ def run(arguments: Namespace) -> None:
     for change in arguments.set:
         if change.partition("=")[0] not in _SETTABLE:
             raise ConfigError(f"{change!r}: an import can set {', '.join(_SETTABLE)}.")
+    folder = options.chosen_run(arguments, arguments.kind)
     # Before Keras starts and before any image is read: a file may well be refused.
     from training.importers.origin import describe_origin
     from training.importers.published import KINDS, read_published
@@ -47,7 +43,6 @@ def run(arguments: Namespace) -> None:
     from training.importers.adopt import adopt, import_config
 
     config = import_config(read_config("densenet121", arguments.set), kind)
-    folder = arguments.run or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.kind}"
     with options.open_data(arguments, config) as data:
         cache = options.open_images(arguments, config, data)
         bundle = adopt(weights, origin, config, data, cache, folder, arguments.out)

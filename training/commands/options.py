@@ -1,16 +1,17 @@
-"""What several subcommands share: the data folder, the profile, the cache."""
+"""What several subcommands share: the data folder, the profile, the folder of a run, the cache."""
 
 import gc
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from training.config import PROFILES, TrainConfig, read_config
 from training.data import DataFolder, read_folder
-from training.errors import DataError
+from training.errors import DataError, RunError
 from training.phantom import write_drawn_folder
 from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
@@ -30,14 +31,36 @@ def add_data(parser: ArgumentParser, *, required: bool = True) -> None:
 def add_profile(parser: ArgumentParser) -> None:
     """Declare --profile and --set."""
     parser.add_argument("--profile", choices=list(PROFILES), default="demo", help="see config.py")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the profile"
-    )
+    add_pairs(parser, "--set", "FIELD=VALUE", "change the profile")
+
+
+def add_pairs(parser: ArgumentParser, option: str, pair: str, meaning: str) -> None:
+    """Declare an option that may be given again and again; its value is a list."""
+    parser.add_argument(option, action="append", default=[], metavar=pair, help=meaning)
 
 
 def add_out(parser: ArgumentParser) -> None:
     """Declare --out."""
     parser.add_argument("--out", type=Path, required=True, help="the model's folder: models/NAME")
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """Declare --run."""
+    parser.add_argument("--run", type=Path, help="new folder of the run (default: below runs/)")
+
+
+def chosen_run(arguments: Namespace, name: str) -> Path:
+    """Return the folder of a new run, by default of this time and `name`.
+
+    Raises RunError where it is there already.
+    """
+    run: Path = arguments.run or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
+    if run.exists():
+        raise RunError(
+            f"{run} is there already: choose another folder with --run, or continue an unfinished "
+            f"training run with `python -m training resume {run}`."
+        )
+    return run
 
 
 def chosen_config(arguments: Namespace) -> TrainConfig:

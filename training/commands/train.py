@@ -2,11 +2,8 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
-from datetime import UTC, datetime
-from pathlib import Path
 
 from training.commands import options
-from training.errors import RunError
 from training.quiet import start_keras
 
 HELP = "the whole chain to a bundle"
@@ -17,20 +14,13 @@ def add(parser: ArgumentParser) -> None:
     options.add_data(parser)
     options.add_profile(parser)
     options.add_out(parser)
-    parser.add_argument("--run", type=Path, help="new folder of the run (default: below runs/)")
+    options.add_run(parser)
 
 
 def run(arguments: Namespace) -> None:
     """Run the whole chain."""
     config = options.chosen_config(arguments)
-    folder = (
-        arguments.run or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.profile}"
-    )
-    if folder.exists():
-        raise RunError(
-            f"{folder} is there already: continue it with `python -m training resume {folder}`, or "
-            "choose another folder with --run."
-        )
+    folder = options.chosen_run(arguments, arguments.profile)
     with options.open_data(arguments, config) as data:
         options.try_weights(config)
         cache = options.open_images(arguments, config, data)
