@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # imagecodecs: JPEG lossless and 12-bit, JPEG-LS, JPEG 2000 and HTJ2K inside DICOM, and PNG with
 # 16 bits of colour; Pillow reads none of them.
-CONTRACT_MAY_IMPORT = {"contract", "numpy", "PIL", "pydicom", "imagecodecs"}
+CONTRACT_MAY_IMPORT = {"contract", "numpy", "PIL", "pydicom", "imagecodecs", "kornia_rs"}
 HEAVY = {"tensorflow", "keras", "openvino", "jax", "torch"}
 
 
