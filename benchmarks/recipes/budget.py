@@ -2,7 +2,8 @@
 
 CPU time is user and system time of all threads of this process, so that other work on the machine
 costs a recipe next to nothing. Counted is the fit: steps, validation and keeping of weights; not
-the first step, which builds the graph, nor the short fit before that measures what a step costs.
+the first step, which builds the graph, nor the short fit before that measures what a step costs. A
+fit that was killed goes on after its last whole epoch, with what it had used until then.
 """
 
 import csv
@@ -21,11 +22,13 @@ from training.config import TrainConfig
 from training.fit import best_epoch, fit_rows
 from training.prepare import Cache
 from training.progress import HISTORY
+from training.record import read_json, write_json
 from training.split import Split
 
 _USED_SHARE: Final = 0.95
 """Share of the budget that is planned, so that a schedule ends even if steps get dearer."""
 _PROBE_BATCHES: Final = 6
+_CLOCK: Final = "clock.json"
 
 
 class Costs(NamedTuple):
@@ -41,21 +44,26 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
 
     Says how many `steps` were done, how many seconds they and all judging `used_s`, what each
     judging took, `judgings_s`, and a step of the last epoch, `step_s`. All in CPU time, from the
-    end of the first step on.
+    end of the first step on. Goes on from what `file` holds, and keeps it there after each epoch.
     """
 
-    def __init__(self, budget_s: float, costs: Costs) -> None:
+    def __init__(self, budget_s: float, costs: Costs, file: Path | None = None) -> None:
         super().__init__()
-        self._budget_s, self._costs = budget_s, costs
-        self.steps = 0
-        self.step_s = self.used_s = 0.0
-        self.judgings_s: list[float] = []
-        self._begin = self._first = self._last = 0.0
+        self._budget_s, self._costs, self._file = budget_s, costs, file
+        kept = read_json(file) if file and file.exists() else {}
+        self.steps: int = kept.get("steps", 0)
+        self.used_s: float = kept.get("used_s", 0.0)
+        self.judgings_s: list[float] = kept.get("judgings_s", [])
+        self.step_s = 0.0
+        self._begin: float | None = None
+        self._used_before_s = self.used_s
+        self._judged = False
+        self._first = self._last = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' names
         """Count a step."""
         self._last = process_time()
-        if self.steps == 0:
+        if self._begin is None:
             self._begin = self._last
         if batch == 0:
             self._first = self._last
@@ -67,12 +75,24 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Measure what was done since the last step."""
         self.judgings_s.append(process_time() - self._last)
+        self._judged = True
         self._stop_in_time()
+        if self._file:
+            write_json(
+                self._file,
+                {
+                    "costs": self._costs,
+                    "steps": self.steps,
+                    "used_s": self.used_s,
+                    "judgings_s": self.judgings_s,
+                },
+            )
 
     def _stop_in_time(self) -> None:
-        self.used_s = process_time() - self._begin
+        assert self._begin is not None
+        self.used_s = self._used_before_s + process_time() - self._begin
         left_s = self._budget_s - self.used_s
-        judging_s = self._costs.judging_s if self.judgings_s else self._costs.first_judging_s
+        judging_s = self._costs.judging_s if self._judged else self._costs.first_judging_s
         if left_s <= judging_s:
             self.model.stop_training = True
 
@@ -80,17 +100,20 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
 def fit_within(
     budget_s: float, config: TrainConfig, split: Split, cache: Cache, run: Path
 ) -> tuple[TrainConfig, dict[str, float]]:
-    """Fit into the new folder `run`; return the config with its epochs, and what was used.
+    """Fit into the folder `run`; return the config with its epochs, and what was used.
 
     A config that is not ENDLESS gets as many epochs as the budget allows, its warm-up stretched
     with them. What was used: `cpu_s`, `images` seen, `epochs` of them, and after how many the
     weights were `kept`.
     """
-    costs = measure_costs(config, split, cache)
+    file = run / _CLOCK
+    costs = (
+        Costs(*read_json(file)["costs"]) if file.exists() else measure_costs(config, split, cache)
+    )
     steps = math.ceil(len(split.train) / config.batch_size)
     if config.epochs < ENDLESS:
         config = stretch(config, count_epochs(budget_s, steps * costs.step_s + costs.judging_s))
-    clock = Clock(budget_s, costs)
+    clock = Clock(budget_s, costs, file)
     fit_rows(config, split.train, split.validation, cache, run, [clock])
     epochs = clock.steps / steps
     return config, {

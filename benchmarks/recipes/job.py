@@ -25,6 +25,7 @@ from training.workers import end_with_parent
 
 ENDLESS: Final = 10_000
 """So many epochs mean until the budget is used up; a cosine over them is a constant rate."""
+_ASKED: Final = "asked.json"
 _RESULT: Final = "result.json"
 _LOGITS: Final = "logits.npy"
 _LOG: Final = "log.txt"
@@ -53,14 +54,17 @@ class Job:
         return True
 
     def run(self) -> None:
-        """Fit, then predict validation and test; what a kill has left is begun anew."""
+        """Fit, then predict validation and test; goes on after the last whole epoch of a kill."""
         # Only here, because importing them loads TensorFlow.
         from benchmarks.recipes.budget import fit_within
         from training.fit import load_best, predict_logits
 
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        log = (self.folder / _LOG).open("w", buffering=1)
+        asked = self.folder / _ASKED
+        if not asked.exists() or read_json(asked) != self._asked():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_json(asked, self._asked())
+        log = (self.folder / _LOG).open("a", buffering=1)
         with log, redirect_stdout(log), redirect_stderr(log):
             config, used = fit_within(
                 self.budget_s, self.config, self.split, self.cache, self.folder

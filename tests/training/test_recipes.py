@@ -1,3 +1,6 @@
+import json
+import math
+import multiprocessing
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +12,7 @@ from benchmarks.recipes.__main__ import RECIPES, main
 from benchmarks.recipes.choices import CHOICES, format_choices, judge
 from benchmarks.recipes.job import ENDLESS, Job
 from benchmarks.recipes.table import format_table
+from tests.conftest import wait_until
 from training.config import read_config
 from training.data import read_folder
 from training.errors import RunError
@@ -45,6 +49,28 @@ def test_endless_fit_uses_the_budget_and_no_more(finished: Job) -> None:
     assert 0.6 * BUDGET_S < used["cpu_s"] < 1.4 * BUDGET_S
     assert used["epochs"] > 1
     assert used["images"] == round(used["epochs"] * len(finished.split.train))
+
+
+def test_killed_fit_goes_on_after_its_last_whole_epoch_within_the_same_budget(
+    finished: Job, tmp_path: Path
+) -> None:
+    job = replace(finished, folder=tmp_path / "ours-1")
+    process = multiprocessing.get_context("spawn").Process(target=job.run)
+    process.start()
+    wait_until((job.folder / "clock.json").exists, seconds=120)
+    process.kill()
+    process.join()
+    before = (job.folder / "log.txt").read_text()
+    clock = json.loads((job.folder / "clock.json").read_text())
+    clock["steps"] += 10_000  # to be found again in what it says in the end
+    (job.folder / "clock.json").write_text(json.dumps(clock))
+    job.run()
+    log = (job.folder / "log.txt").read_text()
+    assert log.startswith(before)
+    assert log.count(f"epoch 1/{ENDLESS} ") == 1
+    used = job.used()
+    assert used["epochs"] * math.ceil(len(job.split.train) / SMOKE.batch_size) > 10_000
+    assert 0.6 * BUDGET_S < used["cpu_s"] < 1.4 * BUDGET_S
 
 
 def test_finished_job_is_done_for_the_same_question_only(finished: Job) -> None:
