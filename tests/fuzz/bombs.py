@@ -76,8 +76,11 @@ def zeros(mebibytes: int) -> bytes:
 
 
 def endless_png() -> bytes:
-    """Return a PNG of 200 x 200 pixels whose image data goes on for 4 GiB behind its last line."""
-    return png_header(200, 200, 8, 0) + chunk(b"IDAT", zeros(4096)) + _END
+    """Return a PNG of 200 x 200 pixels whose image data goes on for 4 GiB behind its last line.
+
+    16 bits, since the decoder of 8-bit grey stops at that line.
+    """
+    return png_header(200, 200, 16, 0) + chunk(b"IDAT", zeros(4096)) + _END
 
 
 def large_colour_png() -> bytes:
