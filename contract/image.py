@@ -80,6 +80,8 @@ def _decode_grey_8(data: bytes, frame: Frame) -> NDArray[np.uint8]:
     """Decode the usual radiograph in half of the time that libpng takes."""
     try:
         samples: NDArray[np.uint8] = decode_image_png_u8(data, (frame.height, frame.width), "mono")
+    except MemoryError:
+        raise
     except Exception as error:  # it has no kind of its own
         raise ValueError from error
     return samples[:, :, 0]

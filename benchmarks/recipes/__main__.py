@@ -7,16 +7,13 @@ same command goes on after a kill, and one that was killed goes on after its las
 """
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from benchmarks.recipes.job import ENDLESS, plan, run_all
+from benchmarks.recipes.command import build_parser, fit_and_print
+from benchmarks.recipes.job import ENDLESS
 from benchmarks.recipes.table import format_table
 from training.config import PROFILES, TrainConfig
-from training.data import read_folder
-from training.errors import DataError, TrainingError
 
 RECIPES: Final = {
     "ours": replace(PROFILES["demo"], folds=0),
@@ -41,28 +38,12 @@ RECIPES: Final = {
 
 def main() -> int:
     """Fit what is not fitted yet and print the table; returns 1 where the input is wrong."""
-    parser = ArgumentParser(
-        "python -m benchmarks.recipes",
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
+    parser = build_parser("benchmarks.recipes", __doc__, minutes=45, seeds=(1, 2))
+    return fit_and_print(
+        parser,
+        RECIPES,
+        lambda jobs: format_table(list(zip(jobs[::2], jobs[1::2], strict=True))),
     )
-    parser.add_argument("--data", type=Path, required=True, help="a data folder")
-    parser.add_argument("--minutes", type=float, default=45.0, help="of two cores, for each fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--out", type=Path, help="default: build/recipes-MINUTES")
-    arguments = parser.parse_args()
-    out = arguments.out or Path("build") / f"recipes-{arguments.minutes:g}"
-    try:
-        if not arguments.data.is_dir():
-            raise DataError(f"There is no folder {arguments.data}.")
-        data = read_folder(arguments.data, PROFILES["demo"])
-        jobs = plan(RECIPES, data, 2 * 60 * arguments.minutes, arguments.seeds, out)
-        run_all([job for job in jobs if not job.is_done()])
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(format_table(list(zip(jobs[::2], jobs[1::2], strict=True))))
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,18 +7,15 @@ not shown. Finished fits stay in the folder `--out`.
 
 import statistics
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from benchmarks.recipes.job import Job, plan, run_all
+from benchmarks.recipes.command import build_parser, fit_and_print
+from benchmarks.recipes.job import Job
 from training.config import PROFILES
-from training.data import read_folder
-from training.errors import DataError, TrainingError
 from training.metrics import macro_auroc
 
 _OURS: Final = replace(PROFILES["demo"], folds=0, input_size=128)
@@ -37,28 +34,8 @@ CHOICES: Final = {
 
 def main() -> int:
     """Fit what is not fitted yet and print the table; returns 1 where the input is wrong."""
-    parser = ArgumentParser(
-        "python -m benchmarks.recipes.choices",
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", type=Path, required=True, help="a data folder")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of two cores, for each fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, default=Path("build/choices"))
-    arguments = parser.parse_args()
-    try:
-        if not arguments.data.is_dir():
-            raise DataError(f"There is no folder {arguments.data}.")
-        data = read_folder(arguments.data, _OURS)
-        budget_s = 2 * 60 * arguments.minutes
-        jobs = plan(CHOICES, data, budget_s, arguments.seeds, arguments.out)
-        run_all([job for job in jobs if not job.is_done()])
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(format_choices(jobs))
-    return 0
+    parser = build_parser("benchmarks.recipes.choices", __doc__, minutes=3, seeds=(1, 2, 3))
+    return fit_and_print(parser, CHOICES, format_choices)
 
 
 def format_choices(jobs: Sequence[Job]) -> str:

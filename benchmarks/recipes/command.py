@@ -1,0 +1,50 @@
+"""The command line that both comparisons share: fit what is missing, then print a table."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.recipes.job import Job, plan, run_all
+from training.config import TrainConfig
+from training.data import read_folder
+from training.errors import DataError, TrainingError
+
+
+def fit_and_print(
+    parser: ArgumentParser,
+    recipes: Mapping[str, TrainConfig],
+    show: Callable[[Sequence[Job]], str],
+) -> int:
+    """Fit what is not fitted yet and print what `show` says; returns 1 where the input is wrong.
+
+    The first recipe says how patients are split. Fits lie in `--out`, by default below build/.
+    """
+    arguments = parser.parse_args()
+    try:
+        if not arguments.data.is_dir():
+            raise DataError(f"There is no folder {arguments.data}.")
+        data = read_folder(arguments.data, next(iter(recipes.values())))
+        out = arguments.out or Path("build") / f"{parser.prog.split('.')[-1]}-{arguments.minutes:g}"
+        jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out)
+        run_all([job for job in jobs if not job.is_done()])
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(show(jobs))
+    return 0
+
+
+def build_parser(
+    module: str, description: str | None, minutes: float, seeds: Sequence[int]
+) -> ArgumentParser:
+    """Declare the options with their defaults; `minutes` are of two cores, for each fit."""
+    parser = ArgumentParser(
+        f"python -m {module}", description=description, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a data folder")
+    parser.add_argument("--minutes", type=float, default=minutes, help="of two cores, for each fit")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    name = module.rsplit(".", maxsplit=1)[-1]
+    parser.add_argument("--out", type=Path, help=f"default: build/{name}-MINUTES")
+    return parser
