@@ -6,6 +6,7 @@ augmentation of an epoch follow from its number.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from training.config import TrainConfig
 from training.errors import RunError
 
 STATE: Final = "state.npz"
@@ -32,13 +34,18 @@ def save_state(run: Path, model: keras.Model, history: History) -> None:
     new.replace(run / STATE)
 
 
+def has_state(run: Path) -> bool:
+    """Return whether `run` holds the state of a fit that has begun."""
+    return (run / STATE).exists()
+
+
 def load_state(run: Path, model: keras.Model) -> History:
     """Put the state of `run` into the model and return its history, empty where there is none.
 
     The model must be compiled and its optimiser built. Raises RunError where the state is of
     another network.
     """
-    if not (run / STATE).exists():
+    if not has_state(run):
         return []
     variables = _variables(model)
     with np.load(run / STATE, allow_pickle=False) as arrays:
@@ -49,6 +56,24 @@ def load_state(run: Path, model: keras.Model) -> History:
             variable.assign(arrays[str(n)])
         history: History = json.loads(str(arrays[_HISTORY]))
     return history
+
+
+def best_epoch(history: History) -> int:
+    """Return the place of the first epoch with the highest `val_auroc`.
+
+    Without a defined AUROC the last epoch is as good as any.
+    """
+    best = 0
+    for place, epoch in enumerate(history):
+        if not epoch.get("val_auroc", math.nan) <= history[best].get("val_auroc", math.nan):
+            best = place
+    return best
+
+
+def is_over(history: History, config: TrainConfig) -> bool:
+    """Return whether all epochs are done or `patience` of them have passed without a better one."""
+    waited = len(history) - 1 - best_epoch(history)
+    return len(history) >= config.epochs or waited >= config.patience
 
 
 def _variables(model: keras.Model) -> list[Any]:

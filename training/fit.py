@@ -10,7 +10,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.checkpoint import History, load_state, save_state
+from training.checkpoint import (
+    History,
+    best_epoch,
+    has_state,
+    is_over,
+    load_state,
+    save_state,
+)
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
@@ -54,7 +61,9 @@ def fit_rows(
     steps = math.ceil(len(labels) / config.batch_size)
     scope, devices = use_all_devices()
     with scope:
-        network = build_network(config, config.precision)
+        # A state replaces every weight, so nothing is fetched for it.
+        first = replace(config, pretrained="") if has_state(run) else config
+        network = build_network(first, config.precision)
         model = keras.Model(network.input, network.output["logits"])
         # On two CPU cores XLA took 30 % longer per step than TensorFlow without it.
         compiled = "auto" if keras.backend.backend() == "jax" else False
@@ -87,24 +96,6 @@ def fit_rows(
         callbacks=callbacks,
         verbose=0,
     )
-
-
-def best_epoch(history: History) -> int:
-    """Return the place of the first epoch with the highest `val_auroc`.
-
-    Without a defined AUROC the last epoch is as good as any.
-    """
-    best = 0
-    for place, epoch in enumerate(history):
-        if not epoch.get("val_auroc", math.nan) <= history[best].get("val_auroc", math.nan):
-            best = place
-    return best
-
-
-def is_over(history: History, config: TrainConfig) -> bool:
-    """Return whether all epochs are done or `patience` of them have passed without a better one."""
-    waited = len(history) - 1 - best_epoch(history)
-    return len(history) >= config.epochs or waited >= config.patience
 
 
 def load_best(config: TrainConfig, run: Path) -> keras.Model:

@@ -22,10 +22,9 @@ from training.devices import describe_hardware
 from training.fit import WEIGHTS, fit_rows, load_best, predict_logits
 from training.network import build_ensemble
 from training.prepare import Cache
-from training.quiet import start_keras
 from training.split import Split, assign_folds
 from training.table import Row
-from training.workers import end_with_parent
+from training.workers import start_fitting
 
 OUT_OF_FOLD: Final = "out_of_fold.npy"
 
@@ -46,7 +45,7 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
     processes = 1 if gpus else min(config.folds, len(os.sched_getaffinity(0)))
     # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    start = partial(_start_worker, one_core=not gpus)
+    start = partial(start_fitting, one_core=not gpus)
     with ProcessPoolExecutor(processes, context, start) as executor:
         jobs = [
             executor.submit(_fit_member, member, rows, folds == fold, cache, _folder(run, fold))
@@ -73,14 +72,6 @@ def read_out_of_fold(config: TrainConfig, split: Split, run: Path) -> Floats:
     for fold in range(config.folds):
         logits[folds == fold] = np.load(_folder(run, fold) / OUT_OF_FOLD, allow_pickle=False)
     return logits
-
-
-def _start_worker(*, one_core: bool) -> None:
-    # Otherwise a killed run would fit on, into the folder that `resume` then fits into.
-    end_with_parent()
-    if one_core:
-        os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
-    start_keras()
 
 
 def _fit_member(

@@ -63,3 +63,4 @@ class Journal:
         self._curves.flush()
         told = "  ".join(f"{name} {value:.4g}" for name, value in measures.items())
         tqdm.write(f"epoch {len(history)}/{self._epochs}  {told}{'  best so far' * best}")
+        sys.stdout.flush()  # a pipe is read while the fit goes on

@@ -18,8 +18,9 @@ from typing import Any, Final, NamedTuple
 import keras
 
 from benchmarks.recipes.job import ENDLESS
+from training.checkpoint import best_epoch
 from training.config import TrainConfig
-from training.fit import best_epoch, fit_rows
+from training.fit import fit_rows
 from training.prepare import Cache
 from training.progress import HISTORY
 from training.record import read_json, write_json

@@ -18,10 +18,9 @@ from training.config import TrainConfig, config_to_dict
 from training.data import DataFolder
 from training.errors import RunError
 from training.prepare import Cache, prepare_images
-from training.quiet import start_keras
 from training.record import read_json, write_json
 from training.split import Split
-from training.workers import end_with_parent
+from training.workers import start_fitting
 
 ENDLESS: Final = 10_000
 """So many epochs mean until the budget is used up; a cosine over them is a constant rate."""
@@ -140,8 +139,5 @@ def run_all(jobs: Sequence[Job]) -> None:
 
 
 def _start_worker() -> None:
-    end_with_parent()
-    # One thread computes: several wait for each other, and waiting costs CPU time too.
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    start_keras()
+    start_fitting(one_core=True)

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.checkpoint import History
+from training.checkpoint import History, save_state
 from training.config import read_config
+from training.errors import ConfigError
+from training.phantom import draw_phantom
+from training.prepare import Cache
 from training.quiet import start_keras
+from training.table import Row
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -104,7 +108,7 @@ def test_patience_counts_the_epochs_since_the_best(
     aurocs: list[float], best: int, over: bool
 ) -> None:
     start_keras()
-    from training.fit import best_epoch, is_over
+    from training.checkpoint import best_epoch, is_over
 
     history: History = [{"val_auroc": auroc} for auroc in aurocs]
     assert best_epoch(history) == best
@@ -112,6 +116,32 @@ def test_patience_counts_the_epochs_since_the_best(
 
 
 def test_fit_that_has_not_begun_is_not_over() -> None:
-    from training.fit import is_over
+    from training.checkpoint import is_over
 
     assert not is_over([], read_config("smoke", ["patience=0"]))
+
+
+def test_fit_that_goes_on_does_not_ask_for_the_weights_it_began_from(tmp_path: Path) -> None:
+    start_keras()
+    import keras
+
+    from training.fit import _build_optimizer, fit_rows
+    from training.network import build_network
+
+    published, run = tmp_path / "notop.weights.h5", tmp_path / "run"
+    run.mkdir()
+    keras.applications.DenseNet121(include_top=False, weights=None).save_weights(published)
+    changes = ["input_size=32", "epochs=1", "warmup_epochs=0", f"pretrained={published}"]
+    config = read_config("densenet121", changes)
+    np.save(tmp_path / "images.npy", draw_phantom(1)[None, ::8, ::8, None])
+    rows, cache = [Row("a", "1", (1,) * 14)], Cache(tmp_path, {"a": 0})
+
+    network = build_network(config)
+    model = keras.Model(network.input, network.output["logits"])
+    model.compile(_build_optimizer(config, steps_per_epoch=1, devices=1))
+    model.optimizer.build(model.trainable_variables)
+    save_state(run, model, [{"loss": 0.7}])
+    published.unlink()
+    fit_rows(config, rows, (), cache, run)
+    with pytest.raises(ConfigError, match="does not hold weights"):
+        fit_rows(config, rows, (), cache, tmp_path / "begun anew")

@@ -22,7 +22,11 @@ def command(folder: Path, run: str, *changes: str) -> list[str]:
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "training", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "training", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -42,7 +46,10 @@ def kill_and_resume(run: Path, history: Path, begin: list[str]) -> None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     # Reads until every process that inherited the pipe has ended: no worker outlives the run.
-    process.communicate(timeout=60)
+    told, errors = process.communicate(timeout=60)
+    assert f"epoch 1/{EPOCHS}" in told, "a pipe's reader is told while the fit goes on"
+    assert "fit: " in errors
+    assert "tensorflow" not in errors.lower(), errors
     assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
     code, errors = finish("resume", str(run))
     assert code == 0, errors

@@ -38,7 +38,6 @@ def run(arguments: Namespace) -> None:
     with options.open_data(begun, config) as data:
         if data.split.sha256() != record["data"]["split_sha256"]:
             raise RunError(f"The data are not those {folder} was begun with: other split hash.")
-        options.try_weights(config)
         cache = options.open_images(begun, config, data)
         start_keras()
         from training.chain import finish
