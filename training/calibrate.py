@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.metrics import calibration_error_by_chance, mean_calibration_error
+from training.platt import Floats, fit_intercept, fit_platt, sigmoid
 
 FOLDS: Final = 10
 """Of patients, to cross-validate the calibration."""
@@ -17,11 +18,6 @@ _CHANCE_DRAWS: Final = 50
 
 MIN_POSITIVES: Final = 10
 """With fewer positives (or negatives) a slope is noise: only the intercept is fitted."""
-
-_NEWTON_STEPS: Final = 100
-_TINY: Final = 1e-10
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def apply_scaling(
     """Return calibrated probabilities [N,14] of logits [N,14]."""
     slopes = np.array([scaling.slope for scaling in scalings])
     intercepts = np.array([scaling.intercept for scaling in scalings])
-    return _sigmoid(logits * slopes + intercepts)
+    return sigmoid(logits * slopes + intercepts)
 
 
 def cross_validate_calibration(
@@ -120,51 +116,16 @@ def scalings_to_dicts(scalings: Sequence[Scaling]) -> list[dict[str, Any]]:
 def _calibrate_finding(finding: str, logits: Floats, labels: Floats) -> Scaling:
     positives = int(labels.sum())
     fewer = min(positives, len(labels) - positives)
-    slope, intercept = _fit_platt(logits, labels) if fewer >= MIN_POSITIVES else (0.0, 0.0)
+    slope, intercept = fit_platt(logits, labels) if fewer >= MIN_POSITIVES else (0.0, 0.0)
     method = "Platt scaling"
     if slope <= 0.0:
         # A slope of zero or less would undo or reverse the ranking.
         why = "slope not positive" if fewer >= MIN_POSITIVES else f"only {fewer} of one class"
         method = f"intercept only ({why})"
-        slope, intercept = 1.0, _fit_intercept(logits, labels)
-    probabilities = _sigmoid(slope * logits + intercept)
+        slope, intercept = 1.0, fit_intercept(logits, labels)
+    probabilities = sigmoid(slope * logits + intercept)
     threshold, rule = _choose_threshold(probabilities, labels)
     return Scaling(finding, slope, intercept, method, threshold, rule, positives)
-
-
-def _fit_platt(logits: Floats, labels: Floats) -> tuple[float, float]:
-    """Fit slope and intercept by Newton's method on Platt's softened labels (Platt, 1999)."""
-    targets = _soften(labels)
-    design = np.stack([logits, np.ones_like(logits)], axis=1)
-    weights = np.array([1.0, 0.0])
-    for _ in range(_NEWTON_STEPS):
-        p = _sigmoid(design @ weights)
-        gradient = design.T @ (p - targets)
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + _TINY * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < _TINY:
-            break
-    return float(weights[0]), float(weights[1])
-
-
-def _fit_intercept(logits: Floats, labels: Floats) -> float:
-    """Shift the logits until the mean probability is the (softened) frequency, by bisection."""
-    frequency = _soften(labels).mean()
-    low, high = -50.0, 50.0
-    for _ in range(_NEWTON_STEPS):
-        middle = (low + high) / 2
-        low, high = (
-            (middle, high) if _sigmoid(logits + middle).mean() < frequency else (low, middle)
-        )
-    return (low + high) / 2
-
-
-def _soften(labels: Floats) -> Floats:
-    positives = labels.sum()
-    negatives = len(labels) - positives
-    soft_one, soft_zero = (positives + 1) / (positives + 2), 1 / (negatives + 2)
-    return np.asarray(np.where(labels == 1, soft_one, soft_zero), np.float64)
 
 
 def _choose_threshold(probabilities: Floats, labels: Floats) -> tuple[float, str]:
@@ -185,7 +146,3 @@ def _choose_threshold(probabilities: Floats, labels: Floats) -> tuple[float, str
         return 0.5, "0.5, because all probabilities are equal"
     best = steps[np.argmax(gain[steps])]
     return float((ranked[best] + ranked[best + 1]) / 2), "Youden"
-
-
-def _sigmoid(x: NDArray[np.floating[Any]]) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0))), np.float64)

@@ -38,6 +38,25 @@ def test_calibration_mends_overconfident_logits(logits: np.ndarray, labels: np.n
     assert calibrated.mean() == pytest.approx(labels.mean(), abs=0.005)
 
 
+@pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 40.0])
+@pytest.mark.parametrize("shift", [-60.0, -3.0, 0.0, 100.0])
+def test_calibration_is_the_same_wherever_the_logits_lie(
+    scale: float, shift: float, rng: np.random.Generator
+) -> None:
+    truth = rng.normal(-5.0, 1.5, (20_000, COUNT))
+    labels = (rng.random(truth.shape) < 1 / (1 + np.exp(-truth))).astype(int)
+    labels[20:, 3] = 0
+    expected = apply_scaling(calibrate(truth, labels), truth)
+    moved = scale * truth + shift
+    scalings = calibrate(moved, labels)
+    others = [f for f in range(COUNT) if f != 3]
+    found = apply_scaling(scalings, moved)
+    np.testing.assert_allclose(found[:, others], expected[:, others], rtol=1e-6)
+    assert expected[:, others].mean() == pytest.approx(labels[:, others].mean(), rel=0.02)
+    assert scalings[3].method.startswith("intercept only")
+    assert found[:, 3].mean() == pytest.approx(1 / 20_002, rel=1e-3)
+
+
 def test_few_positives_get_an_intercept_only_and_a_recorded_reason(
     logits: np.ndarray, labels: np.ndarray
 ) -> None:
