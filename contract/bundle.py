@@ -130,13 +130,18 @@ def find_bundle(directory: Path) -> Path:
         raise BundleError(f"{directory}: {error.strerror}.") from error
     if (directory / "saved_model.pb").is_file():
         return directory
-    numbered = [path for path in directory.glob("[0-9]*") if path.name.isdecimal()]
-    versions = sorted(numbered, key=lambda path: int(path.name))
+    versions = list_versions(directory)
     if not versions:
         raise BundleError(
             f"{directory} holds no saved_model.pb and no numbered version of a model."
         )
     return versions[-1]
+
+
+def list_versions(directory: Path) -> list[Path]:
+    """Return what lies at `directory/<n>`, by rising number."""
+    numbered = [path for path in directory.glob("[0-9]*") if path.name.isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.name))
 
 
 def open_bundle(directory: Path) -> Bundle:

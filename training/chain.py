@@ -29,6 +29,7 @@ from training.evaluate import format_report
 from training.fit import fit, load_best, predict_logits
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
+from training.localise import find_and_read_boxes
 from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.prepare import Cache
@@ -57,6 +58,7 @@ def train(
 
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     """Do what a run begun by `train` still lacks."""
+    find_and_read_boxes(data.folder)  # what is wrong with them is better said before the fit
     (fit_folds if config.folds else fit)(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":

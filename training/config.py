@@ -14,6 +14,11 @@ CONTRAST_GRID: Final = 16
 Precision = Literal["float32", "mixed_bfloat16"]
 PixelScaling = Literal["grey", "imagenet", "torchxrayvision"]
 
+_LEAST: Final = {
+    **dict.fromkeys(("input_size", "epochs", "batch_size", "bootstrap_resamples"), 1),
+    **dict.fromkeys(("patience", "warmup_epochs", "weight_decay", "clip_norm", "seed"), 0),
+}
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -56,7 +61,8 @@ class TrainConfig:
     seed: int = 20
 
     def __post_init__(self) -> None:
-        """Raise ConfigError where fields contradict each other."""
+        """Raise ConfigError where a field is out of range or fields contradict each other."""
+        self._check_ranges()
         if self.epochs <= self.warmup_epochs:
             raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
         if len(self.widths) != len(self.blocks):
@@ -71,6 +77,16 @@ class TrainConfig:
             raise ConfigError('pretrained is empty, "imagenet" or a Keras weights file, *.h5.')
         if self.pretrained and self.backbone == "small":
             raise ConfigError("There are no pretrained weights for small; say pretrained=")
+
+    def _check_ranges(self) -> None:
+        for name, least in _LEAST.items():
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} is at least {least}, not {getattr(self, name)}.")
+        for name in ("dropout", "ema_momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is from 0 to below 1, not {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate is above 0, not {self.learning_rate}.")
 
 
 PROFILES: Final[dict[str, TrainConfig]] = {

@@ -29,6 +29,10 @@ _MARKS: Final = (("o", ORANGE), ("s", GREEN), ("^", PURPLE), ("D", GREY))
 def draw_aurocs(report: Mapping[str, Any]) -> Figure:
     """Draw AUROC and its interval of every finding, and their mean."""
     findings = [one for one in report["findings"] if one["auroc"] is not None]
+    if not findings:
+        figure = new_figure(7, 1)
+        _say_undefined(figure)
+        return figure
     names = ["mean", *[one["name"] for one in findings]]
     values = [report["macro_auroc"], *[one["auroc"] for one in findings]]
     bounds = [report["macro_auroc_ci"], *[one["auroc_ci"] for one in findings]]

@@ -1,5 +1,6 @@
 """A finished run -> a sealed model bundle; always on TensorFlow."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from contract.bundle import CARD, GOLDEN, INT8, write_description
+from contract.bundle import CARD, GOLDEN, INT8, list_versions, write_description
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph
 from training.calibrate import Scaling
@@ -49,19 +50,22 @@ def export_bundle(
         raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
     scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
     config = config_from_dict(record["config"])
-    bundle = model / str(_next_version(model))
+    finished = model / str(_next_version(model))
+    # Judging INT8 may take an hour, and what lies under a number is served.
+    bundle = model / f".{finished.name}.unfinished"
+    shutil.rmtree(bundle, ignore_errors=True)
     slopes = np.array([scaling.slope for scaling in scalings])
     intercepts = np.array([scaling.intercept for scaling in scalings])
     write_saved_model(build_calibrated(load_best(config, run), slopes, intercepts), bundle)
     calibration = read_json(run / CALIBRATION)["summary"]
-    description = describe(model.name, bundle.name, record, scalings, calibration, report)
+    description = describe(model.name, finished.name, record, scalings, calibration, report)
     if data and cache:
         thresholds = [scaling.threshold for scaling in scalings]
         description["int8"] = _quantise(bundle, data, cache, thresholds, config)
     write_golden(bundle, config.input_size)
     (bundle / CARD).write_text(write_card(description, report))
     write_description(bundle, description)
-    return bundle
+    return bundle.rename(finished)
 
 
 def _quantise(
@@ -127,7 +131,7 @@ def write_golden(bundle: Path, size: int) -> None:
 
 
 def _next_version(model: Path) -> int:
-    return max((int(path.name) for path in model.glob("[0-9]*")), default=0) + 1
+    return int(list_versions(model)[-1].name) + 1 if list_versions(model) else 1
 
 
 def _draw_golden(seed: int, size: int) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from training.checkpoint import (
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
+from training.errors import RunError
 from training.losses import build_loss, share_of_positives
 from training.metrics import macro_auroc
 from training.network import build_ensemble, build_network
@@ -135,7 +136,15 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self._journal = Journal(run, config.epochs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Finish the epoch on disk, so that a kill later on costs nothing of it."""
+        """Finish the epoch on disk, so that a kill later on costs nothing of it.
+
+        Raises RunError for a loss that is no number any more.
+        """
+        if not math.isfinite(logs["loss"]):
+            raise RunError(
+                f"The loss of epoch {epoch + 1} is {logs['loss']}: the steps were too large. Begin "
+                "anew with a smaller learning_rate or clip_norm."
+            )
         weights = self.model.trainable_variables
         trained = _copy(weights)
         self.model.optimizer.finalize_variable_values(weights)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.evaluate import evaluate
-from training.localise import MapRows, find_boxes, localise, read_boxes
+from training.localise import MapRows, find_and_read_boxes, localise, read_boxes
 from training.operating import choose_all_points
 from training.overlays import Overlay, draw_overlays
 from training.predictions import PREDICTIONS, write_predictions
@@ -73,8 +73,7 @@ def look_at_maps(
 
     Raises DataError for a box list that is wrong.
     """
-    path = box_list or find_boxes(data.folder)
-    boxes = read_boxes(path) if path else ()
+    boxes = read_boxes(box_list) if box_list else find_and_read_boxes(data.folder)
     measured = localise(scored.rows, boxes, map_rows, config.bootstrap_resamples, config.seed)
     overlays = draw_overlays(scored.rows, scored.probabilities, thresholds, cache, map_rows, boxes)
     return measured, overlays

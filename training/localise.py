@@ -41,9 +41,10 @@ class Box:
     height: float
 
 
-def find_boxes(folder: Path) -> Path | None:
-    """Return the box list `BBox_List*.csv` in a data folder or one below it, None without one."""
-    return next(iter(sorted(folder.glob("**/BBox_List*.csv*"))), None)
+def find_and_read_boxes(folder: Path) -> tuple[Box, ...]:
+    """Read the box list `BBox_List*.csv` in a data folder or one below it; none without one."""
+    found = sorted(folder.glob("**/BBox_List*.csv*"))
+    return read_boxes(found[0]) if found else ()
 
 
 def read_boxes(path: Path) -> tuple[Box, ...]:
@@ -63,10 +64,10 @@ def localise(
 ) -> dict[str, Any] | None:
     """Return pointing game and IoU of the maps of boxed findings, None where no row has a box.
 
-    Pointing game (Zhang et al., 2016): whether the map's highest point lies in a box of the
-    finding; `chance` is the boxes' mean share of the image. IoU is between the boxes and the map's
-    region; `iou_above` gives the share of maps that reach each overlap, as Wang et al. (2017) do.
-    Intervals are over resamples of patients.
+    Pointing game (Zhang et al., 2016): whether the middle of the map's highest cell lies in a box
+    of the finding; `chance` is the boxes' mean share of the image. IoU is between the boxes and the
+    map's region; `iou_above` gives the share of maps that reach each overlap, as Wang et al. (2017)
+    do. Intervals are over resamples of patients.
     """
     by_image = {row.image: row for row in rows}
     boxed: dict[tuple[str, str], list[Box]] = {}
@@ -116,11 +117,16 @@ def enlarge_map(activation: NDArray[np.float32], width: int, height: int) -> Flo
 
 
 def _compare(activation: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[float, ...]:
-    heat = enlarge_map(activation, FRAME, FRAME)
-    region = heat >= MAP_LEVEL
+    region = enlarge_map(activation, FRAME, FRAME) >= MAP_LEVEL
     overlap = float((region & mask).sum() / (region | mask).sum())
+    # Enlarged, a cell at the border is highest from its centre to the edge; the centre is meant.
+    row, column = np.unravel_index(np.argmax(activation), activation.shape)
+    y, x = (
+        (2 * at + 1) * FRAME // (2 * n)
+        for at, n in zip((row, column), activation.shape, strict=True)
+    )
     # A flat map points nowhere.
-    hit = bool(heat.max() > 0 and mask.flat[int(np.argmax(heat))])
+    hit = bool(activation.max() > activation.min() and mask[y, x])
     return float(hit), overlap, float(mask.mean())
 
 

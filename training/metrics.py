@@ -25,11 +25,13 @@ class Ranker:
     """One finding's scores, sorted once, measured under any weights of its images.
 
     `labels` and `scores` are [N]; a weight says how often an image counts, as in a bootstrap.
+    Scores of which one is NaN rank nothing: both measures are undefined.
     """
 
     def __init__(self, labels: Numbers, scores: Numbers) -> None:
         self._order = np.argsort(-scores, kind="stable")
-        ranked, truth = scores[self._order], labels[self._order] == 1
+        ranked = scores[self._order]
+        truth = (labels[self._order] == 1) & ~np.isnan(scores).any()
         # Tied scores form one step of the curve. Both measures change at steps that hold a positive
         # alone, so everything between two of those is summed at once.
         steps = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
@@ -141,15 +143,28 @@ def interval(values: Floats) -> list[float] | None:
 def expected_calibration_error(labels: Floats, probabilities: Floats) -> float:
     """Return the mean gap between probability and frequency over bins of equal count, [N] each.
 
-    Ten bins (Naeini et al., 2015), of equal count because a rare finding leaves bins of equal width
-    empty. It is never 0 on a finite sample: see `calibration_error_by_chance`.
+    The bins are those of `calibration_bins`. It is never 0 on a finite sample: see
+    `calibration_error_by_chance`.
     """
-    order = np.argsort(probabilities, kind="stable")
     gaps = [
         abs(float(np.sum(probabilities[part] - labels[part])))
-        for part in np.array_split(order, CALIBRATION_BINS)
+        for part in calibration_bins(probabilities)
     ]
-    return sum(gaps) / len(order)
+    return sum(gaps) / len(labels)
+
+
+def calibration_bins(probabilities: Floats) -> list[NDArray[np.intp]]:
+    """Part images by rising probability [N]; returns the places of each bin's images.
+
+    Ten bins (Naeini et al., 2015), of nearly equal count because a rare finding leaves bins of
+    equal width empty. Equal probabilities share a bin, so that the order of images decides nothing.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    sizes = [len(part) for part in np.array_split(order, CALIBRATION_BINS)]
+    ranked = probabilities[order]
+    cuts = [cut for cut in np.cumsum(sizes) if cut < len(ranked)]
+    moved = np.unique(np.searchsorted(ranked, ranked[cuts]))
+    return [part for part in np.split(order, moved) if len(part)]
 
 
 def mean_calibration_error(labels: Numbers, probabilities: Numbers) -> float:

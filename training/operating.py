@@ -31,7 +31,7 @@ class _Curve:
 
     thresholds: Floats
     sensitivity: Floats
-    false_positive_rate: Floats
+    specificity: Floats
     precision: Floats
 
 
@@ -45,9 +45,12 @@ def choose_points(labels: NDArray[np.generic], probabilities: Floats) -> list[Op
     curve = _trace_curve(labels == 1, probabilities)
     if isinstance(curve, str):
         return [OperatingPoint(f"{rule}: {curve}", 0.5) for rule in _RULES]
+    places = {rule: choose(curve) for rule, choose in _RULES.items()}
     return [
-        OperatingPoint(rule, float(curve.thresholds[choose(curve)]))
-        for rule, choose in _RULES.items()
+        OperatingPoint(f"{rule}: 0.5, as no threshold reaches it", 0.5)
+        if place is None
+        else OperatingPoint(rule, float(curve.thresholds[place]))
+        for rule, place in places.items()
     ]
 
 
@@ -112,7 +115,7 @@ def _trace_curve(positive: NDArray[np.bool_], probabilities: Floats) -> _Curve |
     return _Curve(
         (ranked[steps] + ranked[steps + 1]) / 2,
         true[steps] / true[-1],
-        false[steps] / false[-1],
+        (false[-1] - false[steps]) / false[-1],
         true[steps] / (steps + 1),
     )
 
@@ -122,18 +125,18 @@ def _best_f1(curve: _Curve) -> int:
     return int(np.argmax(curve.sensitivity * curve.precision / total))
 
 
-def _reach_sensitivity(curve: _Curve) -> int:
+def _reach_sensitivity(curve: _Curve) -> int | None:
     reached = np.flatnonzero(curve.sensitivity >= FIXED_SENSITIVITY)
-    return int(reached[0]) if len(reached) else len(curve.thresholds) - 1
+    return int(reached[0]) if len(reached) else None
 
 
-def _reach_specificity(curve: _Curve) -> int:
-    reached = np.flatnonzero(curve.false_positive_rate <= 1 - FIXED_SPECIFICITY)
-    return int(reached[-1]) if len(reached) else 0
+def _reach_specificity(curve: _Curve) -> int | None:
+    reached = np.flatnonzero(curve.specificity >= FIXED_SPECIFICITY)
+    return int(reached[-1]) if len(reached) else None
 
 
-_RULES: Final[Mapping[str, Callable[[_Curve], int]]] = {
-    YOUDEN: lambda curve: int(np.argmax(curve.sensitivity - curve.false_positive_rate)),
+_RULES: Final[Mapping[str, Callable[[_Curve], int | None]]] = {
+    YOUDEN: lambda curve: int(np.argmax(curve.sensitivity + curve.specificity)),
     "F1": _best_f1,
     f"sensitivity {FIXED_SENSITIVITY}": _reach_sensitivity,
     f"specificity {FIXED_SPECIFICITY}": _reach_specificity,

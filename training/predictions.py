@@ -33,7 +33,8 @@ def read_predictions(path: Path) -> dict[str, NDArray[np.float64]]:
     """Read image name -> probabilities float64[14] from a CSV, gzipped or not.
 
     The columns are `Image Index` or `Image`, and one per finding in any order, plain or with the
-    prefix `prob_`. Raises DataError, naming file and line, for a missing column, a value that is no
+    prefix `prob_`. Raises DataError, naming file and line, for a missing column or one that
+    stands there twice, a value that is no
     probability or an image that occurs twice.
     """
     with open_text(path) as file:
@@ -81,10 +82,15 @@ def predicted_rows(
 
 
 def _find_column(path: Path, columns: Sequence[str], names: Sequence[str]) -> str:
-    found = next((name for name in names if name in columns), None)
-    if found is None:
+    found = [column for column in columns if column in names]
+    if not found:
         raise DataError(f"{path}, line 1: no column {' or '.join(map(repr, names))}.")
-    return found
+    if len(found) > 1:
+        raise DataError(
+            f"{path}, line 1: columns {' and '.join(map(repr, found))}; one may hold labels, so "
+            "keep the one with predictions."
+        )
+    return found[0]
 
 
 def _parse_values(where: str, texts: Sequence[str | None]) -> NDArray[np.float64]:

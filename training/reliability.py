@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.metrics import (
-    CALIBRATION_BINS,
     Floats,
+    calibration_bins,
     expected_calibration_error,
     interval,
     weigh_shares,
@@ -22,8 +22,7 @@ def measure_calibration(
     A bin holds a tenth of the images: mean probability beside the frequency of the finding, with
     its interval over resamples of patients, `weights` [N,resamples].
     """
-    order = np.argsort(probabilities, kind="stable")
-    bins = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
+    bins = calibration_bins(probabilities)
     members = np.zeros((len(labels), len(bins)), np.float32)
     for n, part in enumerate(bins):
         members[part, n] = 1.0

@@ -1,13 +1,18 @@
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 import pytest
 
-from contract.bundle import open_bundle
+from contract.bundle import find_bundle, open_bundle
 from contract.findings import FINDINGS
+from contract.seal import BundleError
 from tests.training.conftest import SmokeRun
+from training.errors import DataError
 from training.phantom import draw_phantom
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
@@ -110,6 +115,42 @@ def test_bundle_predicts_what_the_report_was_made_from(smoke: SmokeRun) -> None:
     again = evaluate(rows, probabilities, thresholds, resamples=10, seed=1)
     report = json.loads((smoke.run / "report.json").read_text())["test"]
     assert again["macro_auroc"] == pytest.approx(report["macro_auroc"], abs=1e-6)
+
+
+def test_export_takes_the_next_number_and_leaves_nothing_else_behind(
+    smoke: SmokeRun, tmp_path: Path
+) -> None:
+    from training.export import export_bundle
+
+    for name in ("1", "2-old", ".2.unfinished"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".2.unfinished" / "of a killed export").touch()
+    assert export_bundle(smoke.run, tmp_path) == tmp_path / "2"
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "2-old"}
+    assert open_bundle(tmp_path / "2").version == "2"
+
+
+def test_export_that_fails_leaves_no_version_to_serve(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.export import export_bundle
+
+    run, model = shutil.copytree(smoke.run, tmp_path / "run"), tmp_path / "model"
+    report = json.loads((run / "report.json").read_text())
+    del report["test"]["macro_auroc"]
+    (run / "report.json").write_text(json.dumps(report))
+    with pytest.raises(KeyError):
+        export_bundle(run, model)
+    with pytest.raises(BundleError, match="no numbered version"):
+        find_bundle(model)
+
+
+def test_wrong_box_list_is_said_before_the_fit(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.chain import finish
+
+    (tmp_path / "BBox_List.csv").write_text("header\na.png,Rupture,1,2,3,4\n")
+    data = replace(smoke.data, folder=tmp_path)
+    with pytest.raises(DataError, match="line 2: unknown finding 'Rupture'"):
+        finish(smoke.config, data, smoke.cache, tmp_path / "run", tmp_path / "model")
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluation_batches_hold_every_row_in_order(smoke: SmokeRun) -> None:

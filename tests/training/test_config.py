@@ -31,6 +31,27 @@ def test_fields_that_contradict_each_other_are_refused(override: str) -> None:
         read_config("demo", [override])
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "batch_size=0",
+        "input_size=0",
+        "bootstrap_resamples=0",
+        "patience=-3",
+        "seed=-1",
+        "clip_norm=-1",
+        "learning_rate=0",
+        "learning_rate=nan",
+        "dropout=1.5",
+        "ema_momentum=1",
+        "label_smoothing=-0.1",
+    ],
+)
+def test_value_out_of_range_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        read_config("densenet121", [override])
+
+
 def test_unknown_profile_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="demo, smoke, densenet121, convnext"):
         read_config("dem")

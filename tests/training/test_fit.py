@@ -9,7 +9,7 @@ import pytest
 
 from training.checkpoint import History, save_state
 from training.config import read_config
-from training.errors import ConfigError
+from training.errors import ConfigError, RunError
 from training.phantom import draw_phantom
 from training.prepare import Cache
 from training.quiet import start_keras
@@ -119,6 +119,18 @@ def test_fit_that_has_not_begun_is_not_over() -> None:
     from training.checkpoint import is_over
 
     assert not is_over([], read_config("smoke", ["patience=0"]))
+
+
+def test_loss_that_is_no_number_any_more_ends_the_fit_with_advice(tmp_path: Path) -> None:
+    start_keras()
+    from training.fit import fit_rows
+
+    config = read_config("smoke", ["learning_rate=1e30", "clip_norm=0", "batch_size=2"])
+    np.save(tmp_path / "images.npy", np.stack([draw_phantom(n)[::4, ::4, None] for n in range(8)]))
+    rows = [Row(f"{n}", f"{n}", (n % 2,) * 14) for n in range(8)]
+    cache = Cache(tmp_path, {row.image: n for n, row in enumerate(rows)})
+    with pytest.raises(RunError, match=r"loss of epoch \d+ is nan.* smaller learning_rate"):
+        fit_rows(config, rows, (), cache, tmp_path)
 
 
 def test_fit_that_goes_on_does_not_ask_for_the_weights_it_began_from(tmp_path: Path) -> None:

@@ -131,6 +131,16 @@ def test_report_on_the_bundle_says_that_members_have_learnt_where_its_points_wer
     assert "that 1 of 2 members have learnt from" in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_comparison_says_that_members_have_learnt_from_validation(
+    folded: SmokeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", folded.data.folder, "--split", "validation"]
+    cache = ["--cache", folded.cache_folder]
+    assert call("compare", folded.bundle, folded.bundle, *given, *cache) == 0
+    said = "folds 1 has learnt from these images, which flatters it."
+    assert capsys.readouterr().out.count(said) == 2
+
+
 def test_finished_members_are_not_fitted_again(folded: SmokeRun) -> None:
     from training.folds import fit_folds
 

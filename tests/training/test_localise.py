@@ -53,6 +53,16 @@ def test_map_over_its_box_hits_and_one_elsewhere_misses() -> None:
     assert mass["iou_above"]["0.1"] == 0.5
 
 
+@pytest.mark.parametrize(("x", "y"), [(0, 3), (7, 3), (3, 0), (3, 7), (0, 0), (7, 7)])
+def test_cell_at_the_border_points_at_its_middle(x: int, y: int) -> None:
+    cell, margin = FRAME / 8, FRAME / 32
+    inner = Box(row(1).image, "Mass", x * cell + margin, y * cell + margin, cell / 2, cell / 2)
+    maps = maps_with_peak(x, y)[np.newaxis]
+    measured = localise([row(1)], [inner], lambda _: maps, resamples=5, seed=1)
+    assert measured is not None
+    assert measured["findings"][0]["pointing_game"] == 1.0
+
+
 def test_flat_map_points_nowhere() -> None:
     boxes = [Box(row(1).image, "Mass", 0, 0, FRAME, FRAME)]
     flat = np.zeros((1, 8, 8, len(FINDINGS)), np.float32)

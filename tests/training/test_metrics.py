@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from contract.findings import FINDINGS
 from training.metrics import (
     Ranker,
+    calibration_bins,
     draw_patient_weights,
     expected_calibration_error,
     interval,
@@ -64,6 +65,12 @@ def test_finding_without_positives_has_no_auroc_and_no_part_in_the_mean() -> Non
     assert macro_auroc(labels, scores) == 1.0
 
 
+def test_scores_that_are_no_numbers_rank_nothing() -> None:
+    labels, scores = np.array([0, 1, 0, 1]), np.array([0.1, np.nan, 0.2, 0.9])
+    assert np.isnan(Ranker(labels, scores).measure()).all()
+    assert np.isnan(macro_auroc(labels[:, np.newaxis], np.full((4, 1), np.nan)))
+
+
 def test_bootstrap_draws_all_images_of_a_patient_together() -> None:
     patients = np.array(["a", "b", "a", "c", "b"])
     weights = draw_patient_weights(patients, resamples=50, seed=1)
@@ -82,6 +89,27 @@ def test_calibration_error_is_zero_for_frequencies_and_large_for_overconfidence(
     labels = np.tile([1.0, 0.0, 0.0, 0.0], 100)
     assert expected_calibration_error(labels, np.full(400, 0.25)) == pytest.approx(0.0)
     assert expected_calibration_error(labels, np.full(400, 0.95)) == pytest.approx(0.7)
+
+
+def test_order_of_images_with_equal_probabilities_does_not_change_the_calibration_error(
+    rng: np.random.Generator,
+) -> None:
+    probabilities = np.round(rng.random(2_000) ** 3, 1)
+    labels = (rng.random(2_000) < probabilities).astype(float)
+    order = np.lexsort((labels, probabilities))
+    assert expected_calibration_error(labels[order], probabilities[order]) == pytest.approx(
+        expected_calibration_error(labels, probabilities), abs=1e-12
+    )
+    constant = np.full(2_000, labels.mean())
+    assert expected_calibration_error(np.sort(labels), constant) == pytest.approx(0.0)
+
+
+def test_calibration_bins_hold_a_tenth_each_of_probabilities_that_differ(
+    rng: np.random.Generator,
+) -> None:
+    bins = calibration_bins(rng.random(1_004))
+    assert [len(one) for one in bins] == [101] * 4 + [100] * 6
+    assert sorted(np.concatenate(bins)) == list(range(1_004))
 
 
 def test_published_predictions_have_their_published_auroc(xrays: Path) -> None:

@@ -31,6 +31,22 @@ def test_chosen_rates_hold_where_they_were_chosen(rng: np.random.Generator) -> N
     assert 0.9 <= spared < 0.905
 
 
+def test_rate_of_exactly_nine_tenths_reaches_nine_tenths() -> None:
+    labels = np.repeat([1, 0], 10)
+    probabilities = np.concatenate([np.linspace(0.5, 0.6, 10), [0.99], np.linspace(0.1, 0.4, 9)])
+    assert chosen(labels, probabilities)["specificity 0.9"] == pytest.approx(0.45)
+    turned = chosen(1 - labels, 1 - probabilities)
+    assert turned["sensitivity 0.9"] == pytest.approx(0.55)
+
+
+def test_rate_that_no_threshold_reaches_says_so() -> None:
+    labels = np.repeat([1, 0], 10)
+    probabilities = np.concatenate([np.repeat([0.9, 0.0], 5), np.repeat([0.8, 0.0], [2, 8])])
+    rules = [point.rule for point in choose_points(labels, probabilities)]
+    assert rules[2] == "sensitivity 0.9: 0.5, as no threshold reaches it"
+    assert rules[3] == "specificity 0.9"
+
+
 def test_finding_of_one_class_gets_a_threshold_that_says_so() -> None:
     points = choose_points(np.zeros(10, int), PROBABILITIES)
     assert {point.threshold for point in points} == {0.5}

@@ -30,6 +30,8 @@ def test_written_probabilities_are_read_as_the_same_float32(
         (f"{HEADER}\na.png{',0.5' * 13}\n", "line 2: a probability is empty or no number"),
         (f"{HEADER}\na.png{',0.5' * 14}\na.jpg{',0.5' * 14}\n", "line 3: image 'a' .* twice"),
         (f"{HEADER}\n", "holds no prediction"),
+        (f"{HEADER},prob_Mass\na.png{',0.5' * 15}\n", "columns 'Mass' and 'prob_Mass'; one may"),
+        (f"{HEADER},Mass\na.png{',0.5' * 15}\n", "columns 'Mass' and 'Mass'"),
     ],
 )
 def test_file_that_cannot_be_used_says_where_and_why(

@@ -7,6 +7,7 @@ import pytest
 
 from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun, call
+from training.curves import draw_aurocs
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -59,6 +60,12 @@ def test_values_of_a_table_cannot_break_the_page() -> None:
     from training.sections import _table
 
     assert "<script" not in _table(["<script>"], [["<script>"]])
+
+
+def test_set_on_which_no_finding_has_both_classes_is_drawn_as_such() -> None:
+    nothing = {"auroc": None, "auroc_ci": None}
+    figure = draw_aurocs({"macro_auroc": None, "findings": [nothing] * len(FINDINGS)})
+    assert [text.get_text() for text in figure.texts] == ["one class only"]
 
 
 def test_examples_are_called_by_threshold_and_spread_over_patients_and_findings() -> None:

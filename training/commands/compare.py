@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.bundle import find_bundle, open_bundle
+from contract.bundle import Bundle, find_bundle, open_bundle
 from training.commands import options
 from training.compare import compare, format_comparison
 from training.config import TrainConfig, config_from_dict, read_config
@@ -13,6 +13,7 @@ from training.judgement import Scored
 from training.predictions import PREDICTIONS, arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
 from training.record import RECORD, read_json, write_json
+from training.split import SplitName
 from training.table import Row
 
 HELP = "compare two bundles, runs or prediction files"
@@ -24,7 +25,7 @@ class _Side:
 
     path: Path
     config: TrainConfig | None
-    is_bundle: bool
+    bundle: Bundle | None = None
 
 
 def add(parser: ArgumentParser) -> None:
@@ -69,21 +70,23 @@ def run(arguments: Namespace) -> None:
 
 def _recognise(path: Path) -> _Side:
     if path.is_file():
-        return _Side(path, None, is_bundle=False)
+        return _Side(path, None)
     if (path / RECORD).is_file():
         if not (path / PREDICTIONS).is_file():
             raise DataError(f"The run {path} has no {PREDICTIONS}; compare its bundle instead.")
         config = config_from_dict(read_json(path / RECORD)["config"])
-        return _Side(path / PREDICTIONS, config, is_bundle=False)
+        return _Side(path / PREDICTIONS, config)
     bundle = open_bundle(find_bundle(path))
-    return _Side(bundle.path, config_from_dict(dict(bundle.description["recipe"])), is_bundle=True)
+    return _Side(bundle.path, config_from_dict(dict(bundle.description["recipe"])), bundle)
 
 
 def _predict(arguments: Namespace, side: _Side, config: TrainConfig) -> Scored:
     with options.open_data(arguments, config) as data:
-        rows = data.split.parts()[arguments.split or "test"]
-        if not side.is_bundle:
+        part: SplitName = arguments.split or "test"
+        rows = data.split.parts()[part]
+        if not side.bundle:
             return Scored(rows, arrange(read_predictions(side.path), rows, side.path))
+        options.warn_of_learnt(side.bundle, config, part)
         cache = options.open_images(arguments, config, data)
         start_keras()
         from training.export import predict_bundle

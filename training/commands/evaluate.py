@@ -6,6 +6,7 @@ from pathlib import Path
 from contract.bundle import Bundle, find_bundle, open_bundle
 from contract.findings import FINDINGS
 from training.commands import options
+from training.commands.options import ALL
 from training.config import TrainConfig, config_from_dict, read_config
 from training.data import DataFolder
 from training.errors import ConfigError
@@ -16,7 +17,6 @@ from training.predictions import arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
 
 HELP = "measure a bundle, or predictions in a CSV"
-ALL = "all"
 
 
 def add(parser: ArgumentParser) -> None:
@@ -79,8 +79,7 @@ def _evaluate_bundle(arguments: Namespace, prevalence: dict[str, float]) -> None
     with options.open_data(arguments, config) as data:
         if data.split.sha256() != bundle.description["training_data"]["split_sha256"]:
             print("Other data than the bundle was trained on: its split has another hash.")
-        if part in ("train", ALL) or (config.folds and part == "validation"):
-            print("The bundle has learnt from these images: the figures flatter it.")
+        options.warn_of_learnt(bundle, config, part)
         _judge_bundle(arguments, prevalence, bundle, config, data, part)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from contract.bundle import Bundle
 from training.config import PROFILES, TrainConfig, read_config
 from training.data import DataFolder, read_folder
 from training.errors import DataError, RunError
@@ -17,6 +18,9 @@ from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
 
 DRAWN: Final = "drawn"
+ALL: Final = "all"
+"""Of train, validation and test together, where a split is asked for."""
+
 _DRAWN_PATIENTS: Final = 150
 _DRAWN_SEED: Final = 1
 
@@ -105,6 +109,15 @@ def try_weights(config: TrainConfig) -> None:
 
     build_network(config)
     gc.collect()  # Keras ties a network into cycles that would hold its memory
+
+
+def warn_of_learnt(bundle: Bundle, config: TrainConfig, part: str) -> None:
+    """Say where a bundle has, or may have, learnt from the images it is measured on."""
+    name = f"{bundle.name} {bundle.version}"
+    if "weights" in bundle.description:
+        print(f"Who trained the weights of {name} may have used these images, which flatters it.")
+    elif part in ("train", ALL) or (config.folds and part == "validation"):
+        print(f"{name} has learnt from these images, which flatters it.")
 
 
 def open_images(arguments: Namespace, config: TrainConfig, data: DataFolder) -> Cache:
