@@ -4,6 +4,8 @@ Everything is computed on a table of the 256 or 65,536 possible stored values an
 the cost of the arithmetic does not grow with the image (PS3.3, C.7.6.3, C.11.1 and C.11.2).
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -13,6 +15,8 @@ from contract.limits import Pixels
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+_BEYOND_REASON: Final = 1e300  # differences of values below it are still finite
 
 
 def to_display(samples: Pixels, dataset: Dataset, warnings: list[InputWarning]) -> Pixels:
@@ -70,8 +74,8 @@ def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:
     slope = _number(dataset.get("RescaleSlope"), 1.0)
     intercept = _number(dataset.get("RescaleIntercept"), 0.0)
     values: Values = stored.astype(np.float64) * slope + intercept
-    if not np.isfinite(values).all():
-        raise DamagedFile("RescaleSlope or RescaleIntercept is no finite number.")
+    if not (np.abs(values) < _BEYOND_REASON).all():
+        raise DamagedFile("RescaleSlope or RescaleIntercept is not finite or far too large.")
     return values
 
 
@@ -83,7 +87,17 @@ def _apply_voi(
     item = _lut_item(dataset, "VOILUTSequence")
     if item is not None:
         table, top = _look_up(values, item)
-        shown = table / top
+        table %= 65536  # entries are unsigned (C.11.2.1.1); old writers give them the VR SS
+        if (table[used] > top).any():
+            # dcmtk drops the bits above, which scrambles the image; pydicom keeps the values.
+            warnings.append(
+                InputWarning(
+                    "contradicting_lut",
+                    "The VOI LUT holds values beyond its declared bits; its largest became white.",
+                )
+            )
+            top = table.max()
+        shown = np.minimum(table / top, 1.0)
     elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         shown = _window(values, dataset)
     elif int(dataset.BitsStored) <= 8 and dataset.PixelRepresentation == 0:

@@ -220,6 +220,43 @@ def test_lut_of_an_impossible_depth_is_refused_as_damaged(descriptor):
     assert refusal(dicom(image_of(0, 1, 2), VOILUTSequence=[item])) == "damaged_file"
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_voi_lut_beyond_its_declared_bits_is_scaled_to_its_largest_value_with_a_warning(
+    bits, photometric
+):
+    ramp = np.arange(4096, dtype=np.uint16)
+    file = dicom(
+        image_of(*ramp),
+        BitsStored=12,
+        PhotometricInterpretation=photometric,
+        VOILUTSequence=[lut_item(0, ramp, bits)],
+    )
+    assert warning_codes(file) == ["contradicting_lut"]
+    found = pixels_of(file).ravel()[:4096] / WHITE
+    assert_shown(found, ramp / 4095 if photometric == "MONOCHROME2" else 1 - ramp / 4095)
+
+
+def test_voi_lut_values_beyond_its_bits_that_no_pixel_meets_change_nothing():
+    table = np.arange(4096, dtype=np.uint16)
+    file = dicom(image_of(0, 511, 1023), BitsStored=12, VOILUTSequence=[lut_item(0, table, 10)])
+    assert warning_codes(file) == []
+    assert_shown(pixels_of(file).ravel()[:3] / WHITE, [0, 511 / 1023, 1])
+
+
+def test_voi_lut_written_as_signed_words_is_unsigned():
+    # PS3.3, C.11.2.1.1: the output is never signed; the VR SS was retired.
+    item = lut_item(0, np.arange(4), 15)
+    item.add_new("LUTData", "SS", [0, 16384, -32768, -1])
+    assert_shown(shown([0, 1, 2, 3], VOILUTSequence=[item]), [0, 0.25, 0.5, 1])
+
+
+@pytest.mark.filterwarnings("ignore")  # as it is outside of tests
+def test_rescale_whose_range_overflows_is_refused_as_damaged():
+    pixels = image_of(-32768, 0, 32767, dtype=np.int16)
+    assert refusal(dicom(pixels, RescaleSlope="5e303")) == "damaged_file"
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_every_depth_fills_the_range_from_black_to_white(bits):
     pixels = draw_radiograph(bits)
