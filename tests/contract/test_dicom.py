@@ -323,11 +323,14 @@ IDENTIFYING = {
     "StudyDescription": CANARY,
     "ImageComments": CANARY,
 }
+CANARY_CODE = Dataset()
+CANARY_CODE.CodeValue = CANARY_CODE.CodeMeaning = CANARY
 CANARY_FILES = {
     "read": {},
     "body part": {"BodyPartExamined": CANARY},
     "modality": {"Modality": CANARY},
     "view": {"ViewPosition": CANARY},
+    "codes": {"ViewCodeSequence": [CANARY_CODE], "AnatomicRegionSequence": [CANARY_CODE]},
     "photometric interpretation": {"PhotometricInterpretation": CANARY},
     "window": {"WindowCenter": "1", "WindowWidth": "0", "VOILUTFunction": CANARY},
     "polarity": {"PresentationLUTShape": CANARY},

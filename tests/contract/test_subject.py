@@ -1,0 +1,141 @@
+"""What a header says is shown, by the codes that the standard's own dictionaries hold."""
+
+import numpy as np
+import pytest
+from pydicom import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sr._snomed_dict import mapping
+from pydicom.sr.codedict import codes
+from pydicom.uid import (
+    DigitalXRayImageStorageForProcessing,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from contract.dicom import MAX_CODES_BYTES
+from tests.contract.asserting import pixels_of, refusal, refusal_text, warning_codes
+from tests.contract.drawn import dicom, draw_radiograph
+
+GREY = draw_radiograph()
+LATERAL = ["LateralProjection", "LeftLateral", "RightLateral", "MedioLateralProjection"]
+LATERAL += ["LateralMedial", "Sagittal"]
+OBLIQUE = ["ObliqueProjection", "RightOblique", "LeftOblique", "RightAnteriorOblique"]
+OBLIQUE += ["LeftAnteriorOblique", "RightPosteriorOblique", "LeftPosteriorOblique"]
+OBLIQUE += ["AnteroPosteriorOblique", "PosteroAnteriorOblique", "FrontalOblique"]
+FRONTAL = ["Frontal", "PosteroAnterior", "AnteroPosterior"]
+ELSEWHERE = """
+Abdomen AbdomenAndPelvis AnkleJoint Breast Calcaneus CervicalSpine Clavicle Coccyx ElbowJoint
+EntireBody Extremity Eye FacialBones Femur Fibula Finger Foot Forearm Hand Head HeadAndNeck Hip
+HipJoint Humerus JawRegion Knee LowerLeg LowerLimb LumbarSpine LumboSacralSpine Mandible Maxilla
+NasalBone Neck OrbitalStructure ParanasalSinus Patella Pelvis Sacrum Scapula Shoulder Skull Spine
+Thigh ThoracicSpine ThoracoLumbarSpine Thumb Toe UpperArm UpperLimb WristJoint Zygoma
+""".split()
+CHEST = ["Chest", "Lung", "ApexOfLung", "Rib", "ChestAndAbdomen", "NeckAndChest"]
+
+
+def item(value, scheme, meaning="unsaid"):
+    dataset = Dataset()
+    dataset.CodeValue, dataset.CodingSchemeDesignator, dataset.CodeMeaning = value, scheme, meaning
+    return dataset
+
+
+def coded(name, scheme):
+    """Return a concept of the standard's dictionary in SNOMED CT, or as it was in SNOMED RT."""
+    code = getattr(codes.SCT, name)
+    value = code.value if scheme == "SCT" else mapping["SCT"][code.value]
+    return item(value, scheme, code.meaning)
+
+
+def in_both(names):
+    """Return each concept in SNOMED CT, and in SNOMED RT where it was known."""
+    older = [name for name in names if getattr(codes.SCT, name).value in mapping["SCT"]]
+    return [(name, "SCT") for name in names] + [(name, "SRT") for name in older]
+
+
+@pytest.mark.parametrize(("name", "scheme"), in_both(LATERAL + OBLIQUE))
+def test_lateral_or_oblique_view_named_by_its_code_alone_is_refused(name, scheme):
+    file = dicom(GREY, ViewPosition=None, ViewCodeSequence=[coded(name, scheme)])
+    assert refusal(file) == "not_frontal_chest"
+    assert "ViewCodeSequence" in refusal_text(file)
+
+
+@pytest.mark.parametrize(("name", "scheme"), in_both(FRONTAL))
+def test_frontal_view_named_by_its_code_is_read(name, scheme):
+    assert warning_codes(dicom(GREY, ViewCodeSequence=[coded(name, scheme)])) == []
+
+
+@pytest.mark.parametrize("items", [[], [Dataset()], [item("R-10206-X", "99LOCAL")]])
+def test_view_code_that_says_nothing_known_is_read(items):
+    assert warning_codes(dicom(GREY, ViewCodeSequence=items)) == []
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_view_code_is_found_in_a_sequence_of_undefined_length(syntax):
+    views = DataElement("ViewCodeSequence", "SQ", [coded("LeftLateral", "SCT")])
+    views.is_undefined_length = True
+    file = dicom(GREY, syntax, ViewPosition=None, ViewCodeSequence=views)
+    assert refusal(file) == "not_frontal_chest"
+
+
+@pytest.mark.parametrize("view", ["LEFT LATERAL", "Rt Lat", "LATERAL DECUBITUS"])
+def test_view_position_that_contains_lateral_is_refused(view):
+    assert refusal(dicom(GREY, ViewPosition=view)) == "not_frontal_chest"
+
+
+@pytest.mark.parametrize("view", ["RLO", "LLO", "RAO", "LAO", "RPO", "LPO", "OBLIQUE"])
+def test_oblique_view_is_refused(view):
+    file = dicom(GREY, ViewPosition=view)
+    assert refusal(file) == "not_frontal_chest"
+    assert "oblique" in refusal_text(file)
+
+
+@pytest.mark.parametrize(("name", "scheme"), in_both(ELSEWHERE))
+@pytest.mark.parametrize("part", ["CHEST", None])
+def test_other_region_named_by_its_code_is_refused(name, scheme, part):
+    file = dicom(GREY, BodyPartExamined=part, AnatomicRegionSequence=[coded(name, scheme)])
+    assert refusal(file) == "not_frontal_chest"
+
+
+@pytest.mark.parametrize(("name", "scheme"), in_both(CHEST))
+def test_chest_named_by_its_code_is_read(name, scheme):
+    file = dicom(GREY, BodyPartExamined=None, AnatomicRegionSequence=[coded(name, scheme)])
+    assert warning_codes(file) == []
+
+
+@pytest.mark.parametrize("value", ["51185008", "T-D3000"])
+def test_thorax_named_by_its_code_is_read_whatever_its_meaning_is_called(value):
+    regions = [item(value, "SCT", "Brustkorb")]
+    assert warning_codes(dicom(GREY, BodyPartExamined=None, AnatomicRegionSequence=regions)) == []
+
+
+def test_region_of_an_unknown_code_is_read_with_a_warning_unless_the_chest_is_named_too():
+    regions = [item("X1", "99LOCAL")]
+    unnamed = dicom(GREY, BodyPartExamined=None, AnatomicRegionSequence=regions)
+    assert warning_codes(unnamed) == ["unknown_body_part"]
+    assert warning_codes(dicom(GREY, AnatomicRegionSequence=regions)) == []
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PresentationIntentType": "FOR PROCESSING"},
+        {"SOPClassUID": DigitalXRayImageStorageForProcessing},
+    ],
+)
+def test_raw_data_of_the_detector_is_read_with_a_warning(tags):
+    file = dicom(GREY, **tags)
+    assert warning_codes(file) == ["for_processing"]
+    assert np.array_equal(pixels_of(file), GREY)
+
+
+def test_image_for_presentation_is_read_without_a_warning():
+    assert warning_codes(dicom(GREY, PresentationIntentType="FOR PRESENTATION")) == []
+
+
+@pytest.mark.parametrize("keyword", ["ViewCodeSequence", "AnatomicRegionSequence"])
+def test_sequence_of_far_too_many_codes_is_refused_as_too_complex(keyword):
+    many = [Dataset() for _ in range(MAX_CODES_BYTES // 8 + 1)]
+    assert refusal(dicom(GREY, **{keyword: many})) == "too_complex"
