@@ -166,11 +166,15 @@ def _lut_item(dataset: Dataset, keyword: str) -> Dataset | None:
 def _look_up(values: Values, item: Dataset) -> tuple[Values, float]:
     """Map values through a LUT item (PS3.3, C.11.1.1.1); return them and the table's top value."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    # All three have one VR: SS makes a count above 32767 negative, US a negative first value large.
+    entries = entries % 65536 or 65536
+    if values.min() < 0 and first > values.max():
+        first -= 65536
     raw = item.LUTData
     if isinstance(raw, bytes):
         wide = ">u2" if item.original_encoding[1] is False else "<u2"
-        raw = np.frombuffer(raw, np.uint8 if len(raw) <= (entries or 65536) else wide)
-    table = np.atleast_1d(np.asarray(raw, np.float64))[: entries or 65536]
+        raw = np.frombuffer(raw, np.uint8 if len(raw) <= entries else wide)
+    table = np.atleast_1d(np.asarray(raw, np.float64))[:entries]
     if len(table) == 0 or not 8 <= bits <= 16:
         raise DamagedFile("A lookup table of the file is empty or has an impossible depth.")
     index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)

@@ -29,6 +29,12 @@ def shown(values, dtype=np.uint16, **tags):
     return pixels.ravel()[: len(values)] / np.iinfo(pixels.dtype).max
 
 
+def packed(table, syntax):
+    """Return the entries of a LUT as the words of a file."""
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    return np.asarray(table).astype(f"{order}u2").tobytes()
+
+
 def assert_shown(found, expected):
     assert found == pytest.approx(expected, abs=1 / WHITE)
 
@@ -188,9 +194,7 @@ def test_voi_lut_is_applied_and_takes_precedence_over_the_window(syntax):
 def test_voi_lut_as_a_string_of_words_is_read_in_the_byte_order_of_the_file(syntax):
     table = np.array([0, 1024, 2048, 4095], np.uint16)
     item = lut_item(10, table, 12)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    item.LUTData = table.astype(f"{order}u2").tobytes()
-    item["LUTData"].VR = "OW"
+    item.add_new("LUTData", "OW", packed(table, syntax))
     file = dicom(image_of(10, 11, 12, 13), syntax, VOILUTSequence=[item])
     assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 1024 / 4095, 2048 / 4095, 1])
 
@@ -206,6 +210,34 @@ def test_voi_lut_starts_at_a_negative_value_of_signed_pixels(syntax):
 def test_voi_lut_of_65536_entries_declares_zero_of_them():
     table = np.arange(65536, dtype=np.uint16)[::-1]
     assert_shown(shown([0, WHITE], VOILUTSequence=[lut_item(0, table, 16)]), [1, 0])
+
+
+@pytest.mark.parametrize("syntax", UNCOMPRESSED)
+@pytest.mark.parametrize("entries", [32768, 40000, 65535, 65536])
+def test_voi_lut_of_many_entries_beside_signed_pixels_is_read_whole(syntax, entries):
+    # The count is unsigned, whatever the VR that the signed first value asks for.
+    item = lut_item(-32768, np.arange(65536 - entries, 65536), 16)
+    item.add_new("LUTData", "OW", packed(item.LUTData, syntax))
+    file = dicom(image_of(-32768, -100, -1, dtype=np.int16), syntax, VOILUTSequence=[item])
+    assert warning_codes(file) == []
+    first = 65536 - entries
+    expected = np.minimum(np.array([first, first + 32668, first + 32767]), WHITE) / WHITE
+    assert_shown(pixels_of(file).ravel()[:3] / WHITE, expected)
+
+
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_negative_first_value_of_a_lut_may_be_written_unsigned(sequence):
+    item = lut_item(65536 - 5, np.array([0, 2048, 4095], np.uint16), 12)
+    found = shown([-6, -5, -4, -3, -2], dtype=np.int16, **{sequence: [item]})
+    assert_shown(found, [0, 0, 2048 / 4095, 1, 1])
+
+
+def test_negative_first_value_of_a_voi_lut_behind_a_rescale_may_be_written_unsigned():
+    item = lut_item(65536 - 1024, np.arange(4096, dtype=np.uint16), 12)
+    tags = {"BitsStored": 12, "RescaleIntercept": -1024, "RescaleSlope": 1}
+    file = dicom(image_of(0, 1000, 4095), ImplicitVRLittleEndian, VOILUTSequence=[item], **tags)
+    assert warning_codes(file) == []
+    assert_shown(pixels_of(file).ravel()[:3] / WHITE, [0, 1000 / 4095, 1])
 
 
 def test_empty_lut_sequence_is_no_lut():
