@@ -55,15 +55,24 @@ def _padding(stored: NDArray[np.int64], dataset: Dataset) -> Mask:
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return np.zeros(len(stored), bool)
-    modulus = 1 << int(dataset.BitsStored)
-    limit = dataset.get("PixelPaddingRangeLimit", value)
-    low, high = sorted((_wrap(int(value), stored, modulus), _wrap(int(limit), stored, modulus)))
+    bits = int(dataset.BitsStored)
+    start = _fit(int(value), stored, bits)
+    if start is None:
+        # No stored value: at most the very sample, with bits above the stored ones, is padding.
+        return np.isin(np.arange(len(stored)), int(value) % 65536)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    end = start if limit is None else _fit(int(limit), stored, bits)
+    low, high = sorted((start, start if end is None else end))
     return (stored >= low) & (stored <= high)
 
 
-def _wrap(value: int, stored: NDArray[np.int64], modulus: int) -> int:
-    wrapped = value % modulus
-    return wrapped - modulus if wrapped > stored.max() else wrapped
+def _fit(value: int, stored: NDArray[np.int64], bits: int) -> int | None:
+    """Return 16 bits as the stored value they mean, None where the stored bits do not hold them."""
+    word = value % 65536
+    if word >> bits and word - 65536 < stored.min():
+        return None
+    wrapped = word % (1 << bits)
+    return wrapped - (1 << bits) if wrapped > stored.max() else wrapped
 
 
 def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:

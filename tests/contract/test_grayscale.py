@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from pydicom import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -390,6 +391,39 @@ def test_padding_value_may_be_written_with_the_other_sign():
     dataset.add_new("PixelPaddingValue", "US", 65536 - 2000)
     pixels = image_of(-2000, 1000, 1500, 2000, dtype=np.int16)
     found = pixels_of(dicom(pixels, PixelPaddingValue=dataset["PixelPaddingValue"]))
+    assert_shown(found.ravel()[:4] / WHITE, [0, 0, 0.5, 1])
+
+
+def test_padding_value_of_signed_pixels_may_have_16_bits():
+    # -2000 in 16 bits, beside 12 stored ones that hold it.
+    padding = DataElement("PixelPaddingValue", "US", 65536 - 2000)
+    pixels = image_of(-2000, 1000, 1500, 2000, dtype=np.int16)
+    file = dicom(pixels, BitsStored=12, PixelPaddingValue=padding)
+    assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 0, 0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("bits", "vr", "value"),
+    [(12, "US", 63536), (12, "SS", -2000), (12, "US", 65535), (12, "SS", -1), (8, "US", 65535)],
+)
+def test_padding_value_that_no_stored_value_can_have_masks_nothing(bits, vr, value):
+    top = (1 << bits) - 1
+    pixels = image_of(0, value % (top + 1), top, dtype=np.uint8 if bits == 8 else np.uint16)
+    padding = DataElement("PixelPaddingValue", vr, value)
+    file = dicom(pixels, BitsStored=bits, PixelPaddingValue=padding)
+    assert np.array_equal(pixels_of(file), pixels_of(dicom(pixels, BitsStored=bits)))
+
+
+def test_padding_value_beyond_the_stored_bits_masks_samples_that_have_just_those_bits():
+    file = dicom(image_of(63536, 1000, 2096, 3192), BitsStored=12, PixelPaddingValue=63536)
+    assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 0, 0.5, 1])
+
+
+@pytest.mark.parametrize(("vr", "value"), [("US", None), ("US", 65535), ("SS", -2000)])
+def test_padding_range_limit_that_no_stored_value_can_have_is_left_out(vr, value):
+    limit = DataElement("PixelPaddingRangeLimit", vr, value)
+    tags = {"BitsStored": 12, "PixelPaddingValue": 0, "PixelPaddingRangeLimit": limit}
+    found = pixels_of(dicom(image_of(0, 1000, 2096, 3192), **tags))
     assert_shown(found.ravel()[:4] / WHITE, [0, 0, 0.5, 1])
 
 
