@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 from pydicom import filereader, uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels.processing import apply_color_lut
@@ -20,7 +21,7 @@ from contract.errors import (
 )
 from contract.grayscale import to_display
 from contract.image import Grey, to_grey
-from contract.limits import check_size
+from contract.limits import Pixels, check_size
 from contract.subject import check_subject
 from contract.transfer import check_transfer_syntax, decode_samples
 
@@ -71,6 +72,8 @@ def read_dicom(data: bytes) -> Grey:
         samples = decode_samples(dataset)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             samples = apply_color_lut(samples, dataset)
+        elif samples.ndim == 3:
+            samples = _fill_range(samples, dataset)
         if samples.ndim == 3:
             return to_grey(samples, warnings), int(dataset.BitsStored), warnings
         return to_display(samples, dataset, warnings), int(dataset.BitsStored), warnings
@@ -80,6 +83,18 @@ def read_dicom(data: bytes) -> Grey:
         raise TooComplex("The DICOM file nests its sequences too deeply.") from error
     except Exception as error:  # parsers raise whatever damage leads to
         raise DamagedFile("The DICOM file breaks off or contradicts itself.") from error
+
+
+def _fill_range(samples: Pixels, dataset: Dataset) -> Pixels:
+    """Scale colour samples that leave bits above the stored ones empty; 65535 or 255 is white."""
+    bits = int(dataset.BitsStored)
+    top = (1 << bits) - 1
+    if bits >= 8 * samples.itemsize or dataset.HighBit != bits - 1 or samples.max() > top:
+        return samples
+    depth = np.uint8 if bits <= 8 else np.uint16
+    table = np.rint(np.arange(top + 1) * (np.iinfo(depth).max / top)).astype(depth)
+    scaled: Pixels = table[samples]
+    return scaled
 
 
 def _read_dataset(data: bytes) -> FileDataset:

@@ -14,7 +14,9 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     MediaStorageDirectoryStorage,
+    RLELossless,
     SecondaryCaptureImageStorage,
 )
 
@@ -29,6 +31,7 @@ from tests.contract.drawn import (
     draw_colours,
     draw_radiograph,
     element,
+    jpeg,
     luma,
     png,
     write_dicom,
@@ -115,6 +118,36 @@ def test_rgb_of_a_grey_image_is_that_grey_image():
     file = dicom(np.dstack([GREY] * 3))
     assert np.array_equal(pixels_of(file), GREY)
     assert warning_codes(file) == []
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+@pytest.mark.parametrize("bits", [9, 10, 12, 15])
+def test_rgb_of_fewer_stored_than_allocated_bits_fills_the_range(bits, syntax):
+    grey = draw_radiograph(bits)
+    grey[0, 0] = (1 << bits) - 1
+    file = dicom(np.dstack([grey] * 3), syntax, BitsStored=bits)
+    expected = np.rint(grey.astype(float) * 65535 / ((1 << bits) - 1))
+    assert np.array_equal(pixels_of(file), expected)
+    assert (read(file).bits, warning_codes(file)) == (bits, [])
+
+
+def test_rgb_of_8_stored_and_16_allocated_bits_is_that_of_8_bits():
+    colours = draw_colours()
+    found = pixels_of(dicom(colours.astype(np.uint16), BitsStored=8))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, pixels_of(dicom(colours)))
+
+
+@pytest.mark.parametrize("tags", [{"BitsStored": 12}, {"BitsStored": 12, "HighBit": 15}])
+def test_rgb_that_uses_bits_beyond_the_lowest_stored_ones_is_left_as_it_is(tags):
+    deep = np.dstack([draw_radiograph(16)] * 3)
+    assert np.array_equal(pixels_of(dicom(deep, **tags)), pixels_of(dicom(deep)))
+
+
+def test_colour_jpeg_of_8_bits_is_left_as_it_is_whatever_depth_the_tags_declare():
+    stream, tags = jpeg(draw_colours()), {"BitsAllocated": 16, "BitsStored": 12}
+    deep = dicom(draw_colours(), JPEGBaseline8Bit, stream, **tags)
+    assert np.array_equal(pixels_of(deep), pixels_of(jpeg(draw_colours())))
 
 
 def test_rgb_by_plane_is_read_like_rgb_by_pixel():
