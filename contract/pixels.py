@@ -9,7 +9,9 @@ from PIL import Image
 from contract.radiograph import Radiograph
 
 CONTRACT_VERSION: Final = 1
-"""Raised with every change that alters one pixel of `to_model_input` for any file."""
+"""Raised with every change that alters one pixel of `to_model_input` for a file read right before.
+
+A misreading that is mended leaves it and stands in CHANGELOG.md."""
 
 
 def to_model_input(radiograph: Radiograph, size: int) -> NDArray[np.uint8]:
