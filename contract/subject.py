@@ -101,7 +101,7 @@ def _check_part(dataset: Dataset, warnings: list[InputWarning]) -> None:
         raise NotFrontalChest("BodyPartExamined names another part than the chest.")
     if codes & _OTHER_CODES and not codes & _CHEST_CODES:
         raise NotFrontalChest("AnatomicRegionSequence names another part than the chest.")
-    names = [part, *(_word(region.get("CodeMeaning")) for region in regions)]
+    names = [part, *(_word(_text(region, "CodeMeaning")) for region in regions)]
     is_chest = bool(codes & _CHEST_CODES) or any(term in name for name in names for term in _CHEST)
     if (part or codes) and not is_chest:
         warnings.append(
@@ -122,7 +122,16 @@ def _check_view(dataset: Dataset) -> None:
 
 
 def _codes(items: list[Dataset]) -> set[str]:
-    return {str(item.get("CodeValue") or "").strip() for item in items} - {""}
+    return {_text(item, "CodeValue").strip() for item in items} - {""}
+
+
+def _text(item: Dataset, keyword: str) -> str:
+    """Return a text of a code, empty where it is longer than any (64 characters; PS3.5, 6.2).
+
+    Millions of values in one text would be taken apart before they could be looked at.
+    """
+    raw = item.get_item(keyword)
+    return "" if raw is None or len(raw.value or b"") > 256 else str(item.get(keyword) or "")
 
 
 def _word(value: object) -> str:

@@ -335,6 +335,16 @@ def test_element_of_millions_of_values_is_refused_quickly_as_too_complex(tag, sa
     assert outcome.code == "too_complex"
 
 
+@pytest.mark.parametrize("tags", [((0x54, 0x220), (8, 0x100)), ((8, 0x2218), (8, 0x104))])
+def test_code_of_millions_of_values_is_not_taken_apart(tags, sandbox):
+    sequence_tag, tag = tags
+    values = b"1\\" * 14_000_000
+    item = ITEM + struct.pack("<HHI", *tag, len(values)) + values + ITEM_END
+    open_ended = struct.pack("<HHI", *sequence_tag, UNDEFINED) + item + SEQUENCE_END
+    outcome = sandbox.read(dicom_start(b"1.2.840.10008.1.2\0") + open_ended, timeout_s=5)
+    assert outcome.code == "no_pixel_data"
+
+
 def test_pixel_data_of_two_million_fragments_is_refused_quickly_as_too_complex(sandbox):
     header = dicom_start(b"1.2.840.10008.1.2.4.50")
     pixel_data = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, UNDEFINED)
