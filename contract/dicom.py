@@ -39,6 +39,7 @@ MAX_CODES_BYTES: Final = 1 << 16
 _KEYWORDS: Final = (
     "SOPClassUID Modality PresentationIntentType "
     "BodyPartExamined AnatomicRegionSequence ViewPosition ViewCodeSequence "
+    "PatientOrientation "
     "Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
     "BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit "
     "RescaleSlope RescaleIntercept ModalityLUTSequence VOILUTSequence WindowCenter WindowWidth "
@@ -154,6 +155,9 @@ def _check_pixels(dataset: Dataset) -> None:
             f"{samples} samples per pixel of {allocated} bits are not read; send 1 or 3 samples of "
             "8 or 16 bits."
         )
+    if stored > 8 and str(dataset.PhotometricInterpretation).startswith("YBR_FULL"):
+        # pydicom's conversion knows 8 bits only, and few programs write more.
+        raise UnsupportedPixels("Luma and chroma of more than 8 bits are not read; send RGB.")
     dataset.HighBit = int(dataset.get("HighBit", stored - 1))
     if not 1 <= stored <= allocated or not stored - 1 <= dataset.HighBit < allocated:
         raise DamagedFile(

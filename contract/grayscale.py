@@ -182,7 +182,7 @@ def _look_up(values: Values, item: Dataset) -> tuple[Values, float]:
     raw = item.LUTData
     if isinstance(raw, bytes):
         wide = ">u2" if item.original_encoding[1] is False else "<u2"
-        raw = np.frombuffer(raw, np.uint8 if len(raw) <= entries else wide)
+        raw = np.frombuffer(raw, np.uint8 if len(raw) <= entries + entries % 2 else wide)
     table = np.atleast_1d(np.asarray(raw, np.float64))[:entries]
     if len(table) == 0 or not 8 <= bits <= 16:
         raise DamagedFile("A lookup table of the file is empty or has an impossible depth.")

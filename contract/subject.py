@@ -120,6 +120,11 @@ def _check_view(dataset: Dataset) -> None:
             keyword = "ViewPosition" if named else "ViewCodeSequence"
             raise NotFrontalChest(f"{keyword} is {view}; send the PA or AP view.")
 
+    # The rows of a lateral run to the front or the back first (PS3.3, C.7.6.1.1.1).
+    rows = str((dataset.get("PatientOrientation") or " ")[0])
+    if rows[:1].upper() in ("A", "P"):
+        raise NotFrontalChest("PatientOrientation is that of a lateral; send the PA or AP view.")
+
 
 def _codes(items: list[Dataset]) -> set[str]:
     return {_text(item, "CodeValue").strip() for item in items} - {""}

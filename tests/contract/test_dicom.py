@@ -163,6 +163,11 @@ def test_ybr_full_shows_its_luma():
     assert warning_codes(file) == []
 
 
+def test_ybr_full_of_more_than_8_bits_is_refused():
+    ybr = np.dstack([draw_radiograph(16)] * 3)
+    assert refusal(dicom(ybr, PhotometricInterpretation="YBR_FULL")) == "unsupported_pixels"
+
+
 def test_ybr_full_422_shows_its_luma():
     # Two lumas share one pair of chromas (PS3.3, C.7.6.3.1.2).
     pairs = np.full((HEIGHT, WIDTH // 2, 4), 128, np.uint8)

@@ -213,6 +213,13 @@ def test_voi_lut_of_65536_entries_declares_zero_of_them():
     assert_shown(shown([0, WHITE], VOILUTSequence=[lut_item(0, table, 16)]), [1, 0])
 
 
+def test_voi_lut_of_bytes_is_read_with_the_one_that_makes_their_number_even():
+    item = lut_item(0, np.array([0, 100, 200, 50, 255]), 8)
+    item.add_new("LUTData", "OW", bytes([0, 100, 200, 50, 255, 0]))
+    expected = np.array([0, 100, 200, 50, 255]) / 255
+    assert_shown(shown([0, 1, 2, 3, 4], VOILUTSequence=[item]), expected)
+
+
 @pytest.mark.parametrize("syntax", UNCOMPRESSED)
 @pytest.mark.parametrize("entries", [32768, 40000, 65535, 65536])
 def test_voi_lut_of_many_entries_beside_signed_pixels_is_read_whole(syntax, entries):

@@ -139,3 +139,15 @@ def test_image_for_presentation_is_read_without_a_warning():
 def test_sequence_of_far_too_many_codes_is_refused_as_too_complex(keyword):
     many = [Dataset() for _ in range(MAX_CODES_BYTES // 8 + 1)]
     assert refusal(dicom(GREY, **{keyword: many})) == "too_complex"
+
+
+@pytest.mark.parametrize("orientation", [["A", "F"], ["P", "F"], ["PL", "FA"], "A"])
+def test_orientation_of_a_lateral_is_refused(orientation):
+    file = dicom(GREY, ViewPosition=None, PatientOrientation=orientation)
+    assert refusal(file) == "not_frontal_chest"
+    assert "PatientOrientation" in refusal_text(file)
+
+
+@pytest.mark.parametrize("orientation", [["L", "F"], ["R", "F"], ["LA", "F"], "", None])
+def test_orientation_of_a_frontal_view_and_none_are_read(orientation):
+    assert warning_codes(dicom(GREY, ViewPosition=None, PatientOrientation=orientation)) == []
