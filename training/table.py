@@ -21,6 +21,7 @@ NO_FINDING: Final = "No Finding"
 _NIH_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 _ONE_HOT_COLUMNS: Final = ("Image", *FINDINGS, "PatientId")
 _AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
+_NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
 """The 2017 table holds mistyped ages up to 414 years."""
 
@@ -96,7 +97,7 @@ def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
         raise DataError(f"{where}, column 'Finding Labels': {NO_FINDING!r} beside a finding.")
     return Row(
         image_name(_cell(where, values, "Image Index")),
-        _cell(where, values, "Patient ID"),
+        _parse_patient_id(where, values, "Patient ID"),
         tuple(int(finding in names) for finding in FINDINGS),
         *_parse_patient(where, values),
     )
@@ -105,10 +106,17 @@ def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
 def _parse_one_hot(where: str, values: Mapping[str, str | None]) -> Row:
     return Row(
         image_name(_cell(where, values, "Image")),
-        _cell(where, values, "PatientId"),
+        _parse_patient_id(where, values, "PatientId"),
         tuple(_parse_bit(where, values, finding) for finding in FINDINGS),
         *_parse_patient(where, values),
     )
+
+
+def _parse_patient_id(where: str, values: Mapping[str, str | None], column: str) -> str:
+    # A program that takes ids for numbers makes 13 or 13.0 of 00000013; it is one patient.
+    text = _cell(where, values, column)
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text
 
 
 def _parse_patient(

@@ -41,6 +41,16 @@ def test_an_image_under_two_patients_is_found() -> None:
         check_leakage({"train": [row(1)], "validation": [row(3)], "test": [stolen]})
 
 
+def test_a_patient_whose_number_is_written_in_three_ways_is_found(tmp_path: Path) -> None:
+    for name, patient in (("train", "13.0"), ("valid", "13"), ("test", "00000013")):
+        header = ",".join(["Image", *FINDINGS, "PatientId"])
+        bits = ",".join("0" for _ in FINDINGS)
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n{name}.png,{bits},{patient}\n")
+    with pytest.raises(LeakageError) as raised:
+        read_folder(tmp_path, read_config("demo"), tables_only=True)
+    assert str(raised.value).count(": 13.") == 3
+
+
 def test_random_split_keeps_each_patient_whole_and_every_image_once() -> None:
     rows = [row(patient, image) for patient in range(50) for image in range(3)]
     split = split_by_patient(rows, validation_share=0.2, test_share=0.2, seed=4)

@@ -102,6 +102,11 @@ def test_empty_patient_is_refused(tmp_path: Path) -> None:
         read_table(path)
 
 
+def test_patient_id_that_is_no_number_stays_as_it_is(tmp_path: Path) -> None:
+    rows = read_table(write(tmp_path, NIH_NEWER.replace("0,2,81", "0,P-007.0,81")))
+    assert [row.patient for row in rows] == ["1", "P-007.0"]
+
+
 def test_image_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, NIH_NEWER.replace("00000002_000", "00000001_000"))
     with pytest.raises(DataError, match="line 3: image '00000001_000' is already on line 2"):
