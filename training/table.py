@@ -9,7 +9,7 @@ gzipped, and may tell age, sex and view. Columns are found by name, never by pos
 import csv
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TextIO
@@ -20,6 +20,10 @@ from training.errors import DataError
 NO_FINDING: Final = "No Finding"
 _NIH_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 _ONE_HOT_COLUMNS: Final = ("Image", *FINDINGS, "PatientId")
+_READ: Final = {
+    *(*_NIH_COLUMNS, *_ONE_HOT_COLUMNS),
+    *("Patient Age", "Patient Sex", "Patient Gender", "View Position"),
+}
 _AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
@@ -46,22 +50,27 @@ class Row:
 def read_table(path: Path) -> tuple[Row, ...]:
     """Read a label table in either form.
 
-    Raises DataError, naming file, line and column, for a missing column, an unknown label, a value
-    other than 0 or 1, an age that is none, an empty name or an image that occurs twice.
+    Raises DataError, naming file, line and column, for a missing or repeated column, a row of more
+    or fewer cells than the header, an unknown label, a value other than 0 or 1, an age that is
+    none, an empty name or an image that occurs twice.
     """
     with open_text(path) as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or ()
+        reader = csv.reader(file)
+        columns = next(reader, [])
+        _refuse_repeats(path, columns)
         if set(_NIH_COLUMNS) <= set(columns):
             parse = _parse_nih
         elif set(_ONE_HOT_COLUMNS) <= set(columns):
             parse = _parse_one_hot
         else:
             raise DataError(_describe_missing(path, columns))
-        lines = [(reader.line_num, values) for values in reader]
-    rows = tuple(parse(f"{path}, line {line}", values) for line, values in lines)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    rows = []
+    for line, cells in lines:
+        where = f"{path}, line {line}"
+        rows.append(parse(where, _name_cells(where, columns, cells)))
     _refuse_duplicates(path, rows, [line for line, _ in lines])
-    return rows
+    return tuple(rows)
 
 
 def read_list(path: Path) -> frozenset[str]:
@@ -88,7 +97,7 @@ def image_name(file_name: str) -> str:
     return PurePosixPath(file_name).stem
 
 
-def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
+def _parse_nih(where: str, values: Mapping[str, str]) -> Row:
     names = _cell(where, values, "Finding Labels").split("|")
     unknown = [name for name in names if name != NO_FINDING and name not in FINDINGS]
     if unknown:
@@ -103,7 +112,7 @@ def _parse_nih(where: str, values: Mapping[str, str | None]) -> Row:
     )
 
 
-def _parse_one_hot(where: str, values: Mapping[str, str | None]) -> Row:
+def _parse_one_hot(where: str, values: Mapping[str, str]) -> Row:
     return Row(
         image_name(_cell(where, values, "Image")),
         _parse_patient_id(where, values, "PatientId"),
@@ -112,7 +121,7 @@ def _parse_one_hot(where: str, values: Mapping[str, str | None]) -> Row:
     )
 
 
-def _parse_patient_id(where: str, values: Mapping[str, str | None], column: str) -> str:
+def _parse_patient_id(where: str, values: Mapping[str, str], column: str) -> str:
     # A program that takes ids for numbers makes 13 or 13.0 of 00000013; it is one patient.
     text = _cell(where, values, column)
     number = _NUMBER.fullmatch(text)
@@ -120,14 +129,14 @@ def _parse_patient_id(where: str, values: Mapping[str, str | None], column: str)
 
 
 def _parse_patient(
-    where: str, values: Mapping[str, str | None]
+    where: str, values: Mapping[str, str]
 ) -> tuple[int | None, str | None, str | None]:
     # "Patient Gender" until 2020, "Patient Sex" since.
     sex = _told(values, "Patient Sex") or _told(values, "Patient Gender")
     return _parse_age(where, values), sex, _told(values, "View Position")
 
 
-def _parse_age(where: str, values: Mapping[str, str | None]) -> int | None:
+def _parse_age(where: str, values: Mapping[str, str]) -> int | None:
     """Read `58`, or an age string of DICOM (PS3.5, section 6.2): `058Y`, `018M`, `003W`, `010D`."""
     text = _told(values, "Patient Age")
     if text is None:
@@ -141,32 +150,44 @@ def _parse_age(where: str, values: Mapping[str, str | None]) -> int | None:
     return years if years <= _OLDEST_YEARS else None
 
 
-def _told(values: Mapping[str, str | None], column: str) -> str | None:
-    return (values.get(column) or "").strip() or None
+def _told(values: Mapping[str, str], column: str) -> str | None:
+    return values.get(column, "").strip() or None
 
 
-def _parse_bit(where: str, values: Mapping[str, str | None], column: str) -> int:
+def _parse_bit(where: str, values: Mapping[str, str], column: str) -> int:
     text = _cell(where, values, column)
     if text not in ("0", "1", "0.0", "1.0"):
         raise DataError(f"{where}, column {column!r}: {text!r} is neither 0 nor 1.")
     return int(float(text))
 
 
-def _cell(where: str, values: Mapping[str, str | None], column: str) -> str:
-    text = (values[column] or "").strip()
+def _cell(where: str, values: Mapping[str, str], column: str) -> str:
+    text = values[column].strip()
     if not text:
         raise DataError(f"{where}, column {column!r}: empty.")
     return text
 
 
-def _describe_missing(path: Path, columns: object) -> str:
-    header = set(columns) if isinstance(columns, (list, tuple)) else set()
+def _describe_missing(path: Path, columns: Sequence[str]) -> str:
+    header = set(columns)
     expected = _NIH_COLUMNS if "Image Index" in header else _ONE_HOT_COLUMNS
     missing = [column for column in expected if column not in header]
     return f"{path}, line 1: missing column {', '.join(map(repr, missing))}."
 
 
-def _refuse_duplicates(path: Path, rows: tuple[Row, ...], lines: list[int]) -> None:
+def _refuse_repeats(path: Path, columns: Sequence[str]) -> None:
+    repeated = next((name for name in columns if name in _READ and columns.count(name) > 1), None)
+    if repeated:
+        raise DataError(f"{path}, line 1: column {repeated!r} is there more than once; keep one.")
+
+
+def _name_cells(where: str, columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    if len(cells) != len(columns):  # labels may have shifted into each other's columns
+        raise DataError(f"{where}: {len(cells)} cells, but the header has {len(columns)}.")
+    return dict(zip(columns, cells, strict=True))
+
+
+def _refuse_duplicates(path: Path, rows: Sequence[Row], lines: list[int]) -> None:
     first_lines: dict[str, int] = {}
     for row, line in zip(rows, lines, strict=True):
         first = first_lines.setdefault(row.image, line)

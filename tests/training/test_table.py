@@ -107,6 +107,19 @@ def test_patient_id_that_is_no_number_stays_as_it_is(tmp_path: Path) -> None:
     assert [row.patient for row in rows] == ["1", "P-007.0"]
 
 
+@pytest.mark.parametrize("bits", [15, 13])
+def test_row_whose_labels_may_have_shifted_is_refused(tmp_path: Path, bits: int) -> None:
+    path = write(tmp_path, one_hot(list(FINDINGS), f"a.png{',0' * bits},7"))
+    with pytest.raises(DataError, match=f"line 2: {bits + 2} cells, but the header has 16"):
+        read_table(path)
+
+
+def test_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, one_hot([*FINDINGS, "Mass"], f"a.png{',0' * 15},7"))
+    with pytest.raises(DataError, match="line 1: column 'Mass' is there more than once"):
+        read_table(path)
+
+
 def test_image_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, NIH_NEWER.replace("00000002_000", "00000001_000"))
     with pytest.raises(DataError, match="line 3: image '00000001_000' is already on line 2"):
