@@ -24,6 +24,7 @@ _READ: Final = {
     *(*_NIH_COLUMNS, *_ONE_HOT_COLUMNS),
     *("Patient Age", "Patient Sex", "Patient Gender", "View Position"),
 }
+_IMAGE: Final = re.compile(r"(.+?)(?:\.(?:png|jpe?g|dcm|dicom))*", re.IGNORECASE | re.DOTALL)
 _AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
@@ -93,8 +94,13 @@ def open_text(path: Path) -> TextIO:
 
 
 def image_name(file_name: str) -> str:
-    """Return the name that images are known by: `00000001_000` for `00000001_000.png`."""
-    return PurePosixPath(file_name).stem
+    """Return the name that images are known by: `00000001_000` for `00000001_000.png`.
+
+    Only endings of images are taken off, so `1.2.840.1` stays whole, and so does a name once made.
+    """
+    name = PurePosixPath(file_name).name
+    match = _IMAGE.fullmatch(name)
+    return match[1] if match else name
 
 
 def _parse_nih(where: str, values: Mapping[str, str]) -> Row:

@@ -21,6 +21,13 @@ def test_written_probabilities_are_read_as_the_same_float32(
     assert np.array_equal(read.astype(np.float32), probabilities[::-1])
 
 
+def test_written_names_with_dots_are_read_back(tmp_path: Path) -> None:
+    rows = [Row(f"1.2.840.1.{n}", str(n), (0,) * len(FINDINGS)) for n in range(3)]
+    path = tmp_path / "p.csv"
+    write_predictions(path, rows, np.full((3, 14), 0.5))
+    assert list(read_predictions(path)) == [row.image for row in rows]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,7 +5,7 @@ import pytest
 
 from contract.findings import FINDINGS
 from training.errors import DataError
-from training.table import Row, read_list, read_table
+from training.table import Row, image_name, read_list, read_table
 
 NIH_2017 = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -124,6 +124,17 @@ def test_image_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, NIH_NEWER.replace("00000002_000", "00000001_000"))
     with pytest.raises(DataError, match="line 3: image '00000001_000' is already on line 2"):
         read_table(path)
+
+
+def test_only_endings_of_images_are_taken_off_a_name(tmp_path: Path) -> None:
+    text = NIH_NEWER.replace("00000001_000.jpg", "1.2.840.1.1")
+    rows = read_table(write(tmp_path, text.replace("00000002_000.jpg", "1.2.840.1.2.DCM")))
+    assert [row.image for row in rows] == ["1.2.840.1.1", "1.2.840.1.2"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "b/a.b.JPEG", "a.dcm.png", "1.2.3.dicom", ".png", ""])
+def test_name_without_its_ending_is_not_shortened_again(name: str) -> None:
+    assert image_name(image_name(name)) == image_name(name)
 
 
 def test_official_table_counts_are_those_published(xrays: Path) -> None:
