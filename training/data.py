@@ -2,11 +2,12 @@
 
 Two layouts are known. NIH: one `Data_Entry*.csv`, with or without `train_val_list.txt` and
 `test_list.txt`. One-hot: `train*.csv`, `valid*.csv` and `test*.csv`. Images lie anywhere below the
-folder and are found by name, whatever their ending.
+folder, behind symbolic links too, and are found by the names of the tables, with or without ending.
 """
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,6 @@ from training.errors import DataError
 from training.split import Split, split_by_lists, split_by_patient
 from training.table import Row, image_name, read_list, read_table
 
-IMAGE_ENDINGS: Final = (".png", ".jpg", ".jpeg", ".dcm")
 _NAMED_AT_MOST: Final = 5
 
 
@@ -25,8 +25,8 @@ class DataFolder:
     """A folder that was read: its split, the file of every image, and which labels they are.
 
     `label_version` names the tables with the start of their SHA-256, because the columns of a table
-    do not tell which edition of the labels it holds. `missing` counts the rows that were left out
-    for want of an image.
+    do not tell which edition of the labels it holds. `files` are those of the rows and no others.
+    `missing` counts the rows that were left out for want of an image.
     """
 
     folder: Path
@@ -47,7 +47,8 @@ def read_folder(
     """
     tables = _find_tables(folder)
     parts = [read_table(table) for table in tables]
-    files = {} if tables_only else _index_images(folder)
+    named = {row.image for rows in parts for row in rows}
+    files = {} if tables_only else _index_images(folder, named)
     total = sum(map(len, parts))
     if not tables_only:
         parts = [_with_files(rows, files, allow_missing) for rows in parts]
@@ -81,14 +82,28 @@ def _find_list(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _index_images(folder: Path) -> dict[str, Path]:
+def _index_images(folder: Path, named: set[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_ENDINGS:
-            other = files.setdefault(image_name(path.name), path)
+    for path in _walk_files(folder):
+        name = image_name(path.name)
+        if name in named and path.is_file():
+            other = files.setdefault(name, path)
             if other != path:
                 raise DataError(f"{other} and {path} are two files of one image.")
     return files
+
+
+def _walk_files(folder: Path) -> Iterator[Path]:
+    # Not by pathlib, which follows no links.
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        place = Path(here).resolve()
+        if place in seen:  # a link that leads back up, or to where another led
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        yield from (Path(here, name) for name in sorted(names))
 
 
 def _with_files(

@@ -83,8 +83,10 @@ def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(
     data = tmp_path / "data"
     shutil.copytree(drawn_folder, data)
     drawn = sorted((data / "images").iterdir())
-    for copy in range(1200):  # images of no row are prepared too, which gives time for the kill
-        os.link(drawn[copy % len(drawn)], data / "images" / f"copy_{copy}.png")
+    with (data / "Data_Entry_drawn.csv").open("a") as table:
+        for copy in range(1200):  # gives time for the kill
+            os.link(drawn[copy % len(drawn)], data / "images" / f"copy_{copy}.png")
+            table.write(f"copy_{copy}.png,No Finding,{copy % 60}\n")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
 
     process = start_prepare(data, killed)
