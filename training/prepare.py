@@ -4,8 +4,9 @@ Images are prepared in the order of their names, and the cache says how many of 
 interrupted run, even one that was killed, goes on where it was.
 """
 
-import hashlib
+import itertools
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,10 @@ from contract.pixels import CONTRACT_VERSION, to_model_input
 from contract.radiograph import read
 from training.errors import CacheError, DataError
 from training.record import replace_text
+from training.room import PIXELS, hold_alone, open_pixels
+from training.sources import SOURCES, Source, hash_sizes, read_source, read_sources
 from training.workers import end_with_parent
 
-_PIXELS: Final = "images.npy"
 _META: Final = "meta.json"
 _PREPARED: Final = "prepared"
 _CHUNK: Final = 16
@@ -45,20 +47,35 @@ class Cache:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Map uint8[N,S,S,1] into memory anew, so that a cache is sent to a process cheaply."""
-        pixels: NDArray[np.uint8] = np.load(self.folder / _PIXELS, mmap_mode="r")
+        pixels: NDArray[np.uint8] = np.load(self.folder / PIXELS, mmap_mode="r")
         return pixels
 
 
 def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
     """Open the cache in `folder`, or fill what it lacks first from `files` (image name -> file).
 
-    Raises CacheError where `folder` holds something else, DataError for a file that is no
-    radiograph; images prepared before that stay.
+    A filled cache is never written again, since another process may have mapped it; it may hold
+    more images than `files`. Raises CacheError where a filled one is of others or `folder` cannot
+    be written, DataError for a file that is no radiograph. What was prepared before that file
+    stays, also where it is left out the next time.
     """
-    prepared = _count_prepared(files, size, folder)
-    if prepared < len(files):
-        _fill_cache(files, size, folder, prepared)
-    return open_cache(files, size, folder)
+    index, filled = _index_prepared(files, size, folder)
+    if filled:
+        return Cache(folder, index)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_alone(folder):
+            # Another process may have filled it while this one waited.
+            index, filled = _index_prepared(files, size, folder)
+            if not filled:
+                _fill_cache(files, size, folder, index)
+                index = {name: n for n, name in enumerate(sorted(files))}
+    except OSError as error:
+        raise CacheError(
+            f"The cache {folder} cannot be written: {error.strerror}. "
+            f"Its pixels need {math.ceil(len(files) * size * size / 1e6):,} MB."
+        ) from None
+    return Cache(folder, index)
 
 
 def open_cache(files: dict[str, Path], size: int, folder: Path) -> Cache:
@@ -67,86 +84,108 @@ def open_cache(files: dict[str, Path], size: int, folder: Path) -> Cache:
     Raises CacheError, naming what differs, for another contract version, size or set of files, and
     for one that is not filled.
     """
-    prepared = _count_prepared(files, size, folder)
-    if prepared < len(files):
+    index, filled = _index_prepared(files, size, folder)
+    if not filled:
         raise CacheError(
-            f"The cache {folder} holds {prepared} of {len(files)} images; "
+            f"The cache {folder} holds {len(index)} of {len(files)} images; "
             "fill it with `python -m training prepare`."
         )
-    return Cache(folder, {name: n for n, name in enumerate(sorted(files))})
+    return Cache(folder, index)
 
 
-def _count_prepared(files: dict[str, Path], size: int, folder: Path) -> int:
+def _index_prepared(files: dict[str, Path], size: int, folder: Path) -> tuple[dict[str, int], bool]:
+    """Return the places of those of `files` that the cache holds, and whether it is filled.
+
+    Raises CacheError where it is filled and something differs.
+    """
     if not (folder / _META).exists():
-        return 0
+        return {}, False
     found = json.loads((folder / _META).read_text())
     # Without a count it is of a time when the description was written last.
     prepared = int(found.get(_PREPARED, found["images"]))
-    for key, expected in _describe(files, size).items():
+    filled = prepared == found["images"]
+    sources = read_sources(folder, prepared)
+    needed: dict[str, Any] = {"contract_version": CONTRACT_VERSION, "input_size": size}
+    if sources is None:  # then the names and sizes of all files tell
+        needed |= {"images": len(files), "files_sha256": hash_sizes(files)}
+    for key, expected in needed.items():
         if found.get(key) != expected:
-            if prepared < found["images"]:
-                return 0  # begun for something else and never finished: nobody needs it
+            if not filled:
+                return {}, False  # begun for something else and never finished: nobody needs it
             raise CacheError(
                 f"The cache {folder} has another {key} ({found.get(key)}, needed is {expected}); "
                 "delete it or choose another with --cache."
             )
-    return prepared
+    if sources is None:
+        return {name: n for n, name in enumerate(sorted(files))} if filled else {}, filled
+    index = {
+        source.name: n
+        for n, source in enumerate(sources)
+        if source.name in files and source.is_still(files[source.name])
+    }
+    lacking = sorted(files.keys() - index.keys())
+    if filled and lacking:
+        raise CacheError(
+            f"The cache {folder} lacks {len(lacking)} of {len(files)} images, or their files have "
+            f"changed since, as {lacking[0]}; delete it or choose another with --cache."
+        )
+    return index, filled
 
 
-def _describe(files: dict[str, Path], size: int) -> dict[str, Any]:
-    listing = "".join(f"{name} {files[name].stat().st_size}\n" for name in sorted(files))
-    return {
+def _fill_cache(files: dict[str, Path], size: int, folder: Path, index: dict[str, int]) -> None:
+    names = sorted(files)
+    kept = [index[name] for name in itertools.takewhile(index.__contains__, names)]
+    sources = read_sources(folder, max(kept, default=-1) + 1) or []
+    pixels = open_pixels(folder, kept, (len(names), size, size, 1), folder / _META)
+    prepared = len(kept)
+    description = {
         "contract_version": CONTRACT_VERSION,
         "input_size": size,
-        "images": len(files),
-        "files_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "images": len(names),
+        "files_sha256": hash_sizes(files),
     }
-
-
-def _fill_cache(files: dict[str, Path], size: int, folder: Path, prepared: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    description = _describe(files, size)
-    paths = [files[name] for name in sorted(files)]
-    if prepared:
-        pixels = np.lib.format.open_memmap(folder / _PIXELS, mode="r+")
-    else:
-        shape = (len(paths), size, size, 1)
-        pixels = np.lib.format.open_memmap(folder / _PIXELS, mode="w+", dtype=np.uint8, shape=shape)
-    kept = prepared
 
     def keep() -> None:
         # Pixels before the count: the count never promises what is not there.
         pixels.flush()
+        lines.flush()
         replace_text(folder / _META, json.dumps({**description, _PREPARED: prepared}, indent=1))
 
-    try:
-        for image in _read_in_parallel(paths, size, prepared):
-            pixels[prepared] = image
-            prepared += 1
-            if prepared - kept == _KEEP_EVERY:
-                keep()
-                kept = prepared
-    finally:
+    with (folder / SOURCES).open("w") as lines:
+        lines.writelines(sources[place].to_line() for place in kept)
         keep()
+        try:
+            for image, source in _read_in_parallel(files, names[prepared:], size):
+                pixels[prepared] = image
+                lines.write(source.to_line())
+                prepared += 1
+                if prepared % _KEEP_EVERY == 0:
+                    keep()
+        finally:
+            keep()
 
 
 def _read_in_parallel(
-    paths: Sequence[Path], size: int, prepared: int
-) -> Iterator[NDArray[np.uint8]]:
+    files: dict[str, Path], names: Sequence[str], size: int
+) -> Iterator[tuple[NDArray[np.uint8], Source]]:
     # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(os.cpu_count(), context, end_with_parent) as executor,
-        tqdm(None, "prepare", len(paths), initial=prepared, unit="image") as bar,
+        tqdm(None, "prepare", len(files), initial=len(files) - len(names), unit="image") as bar,
     ):
+        paths = [files[name] for name in names]
         read_one = partial(_read_input, size=size)
-        for image in executor.map(read_one, paths[prepared:], chunksize=_CHUNK):
-            yield image
+        for read_ in executor.map(read_one, names, paths, chunksize=_CHUNK):
+            yield read_
             bar.update()
 
 
-def _read_input(path: Path, size: int) -> NDArray[np.uint8]:
+def _read_input(name: str, path: Path, size: int) -> tuple[NDArray[np.uint8], Source]:
     try:
-        return to_model_input(read(path.read_bytes()), size)
+        source, content = read_source(name, path)
+        return to_model_input(read(content), size), source
     except InputError as error:
         raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None

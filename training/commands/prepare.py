@@ -18,4 +18,4 @@ def run(arguments: Namespace) -> None:
     config = options.chosen_config(arguments)
     with options.open_data(arguments, config) as data:
         cache = options.open_images(arguments, config, data)
-    print(f"{len(cache.pixels)} images of {config.input_size} x {config.input_size}")
+    print(f"{len(cache.index)} images of {config.input_size} x {config.input_size}")

@@ -1,0 +1,64 @@
+"""Room on disk for the pixels of a cache, for one process at a time."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+PIXELS: Final = "images.npy"
+
+
+@contextmanager
+def hold_alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds `folder`, and hold it; a killed process lets go."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems of a network know no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_pixels(
+    folder: Path, kept: Sequence[int], shape: tuple[int, int, int, int], about: Path
+) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Map PIXELS, uint8 of `shape`, for writing; it begins with those of the places `kept`.
+
+    Pixels of another order or number go to a new file, so that who has mapped the old one reads on
+    in that; `about`, a file that describes the old ones, is removed first. Raises OSError where
+    there is no room for all of them.
+    """
+    path, new = folder / PIXELS, folder / f"{PIXELS}.new"
+    old = np.load(path, mmap_mode="r") if kept else np.empty(0, np.uint8)
+    if old.shape == shape and list(kept) == list(range(len(kept))):
+        return np.lib.format.open_memmap(path, mode="r+")
+    try:
+        pixels = np.lib.format.open_memmap(new, mode="w+", dtype=np.uint8, shape=shape)
+        _allocate(new)
+        for n, place in enumerate(kept):
+            pixels[n] = old[place]
+        pixels.flush()
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    about.unlink(missing_ok=True)
+    new.replace(path)
+    return pixels
+
+
+def _allocate(path: Path) -> None:
+    # The file is sparse, and a write to mapped memory that finds no room kills the process.
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
