@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
@@ -35,7 +36,8 @@ test*.csv. KERAS_BACKEND=jax trains on JAX; export is always on TensorFlow."""
 def main() -> int:
     """Run one subcommand; returns 1, with the reason on stderr, where its input is wrong.
 
-    Where the reader of stdout has gone, as `head` does, it ends with 1 too and says nothing.
+    Where the reader of stdout has gone, as `head` does, it ends with 1 too and says nothing; with
+    130, as shells say it, where ctrl-C ended it.
     """
     try:
         status = _run_command()
@@ -58,6 +60,9 @@ def _run_command() -> int:
     except (TrainingError, BundleError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)  # below a bar of progress
+        return 128 + signal.SIGINT
     return 0
 
 

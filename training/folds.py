@@ -5,10 +5,8 @@ them. Every image is out of fold for one member, so that all images teach, and a
 calibration and thresholds too.
 """
 
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,7 @@ from training.network import build_ensemble
 from training.prepare import Cache
 from training.split import Split, assign_folds
 from training.table import Row
-from training.workers import start_fitting
+from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
 
 OUT_OF_FOLD: Final = "out_of_fold.npy"
 
@@ -43,14 +41,13 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
     folds = assign_folds(rows, config.folds, config.seed)
     gpus = describe_hardware()["gpus"]
     processes = 1 if gpus else min(config.folds, len(os.sched_getaffinity(0)))
-    # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    start = partial(start_fitting, one_core=not gpus)
-    with ProcessPoolExecutor(processes, context, start) as executor:
-        jobs = [
-            executor.submit(_fit_member, member, rows, folds == fold, cache, _folder(run, fold))
-            for fold, member in enumerate(_member_configs(config))
-        ]
+    begin = partial(start_fitting, one_core=not gpus)
+    with start_workers(processes, begin) as executor, end_on_error():
+        with shield_from_ctrl_c():
+            jobs = [
+                executor.submit(_fit_member, member, rows, folds == fold, cache, _folder(run, fold))
+                for fold, member in enumerate(_member_configs(config))
+            ]
         for job in jobs:
             job.result()
     ensemble, members = build_ensemble(config)

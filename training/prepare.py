@@ -7,10 +7,7 @@ interrupted run, even one that was killed, goes on where it was.
 import itertools
 import json
 import math
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +24,7 @@ from training.errors import CacheError, DataError
 from training.record import replace_text
 from training.room import PIXELS, hold_alone, open_pixels
 from training.sources import SOURCES, Source, hash_sizes, read_source, read_sources
-from training.workers import end_with_parent
+from training.workers import end_with_parent, shield_from_ctrl_c, start_workers
 
 _META: Final = "meta.json"
 _PREPARED: Final = "prepared"
@@ -168,16 +165,16 @@ def _fill_cache(files: dict[str, Path], size: int, folder: Path, index: dict[str
 def _read_in_parallel(
     files: dict[str, Path], names: Sequence[str], size: int
 ) -> Iterator[tuple[NDArray[np.uint8], Source]]:
-    # Spawned, because a fork of a process that has started TensorFlow's threads may hang.
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(os.cpu_count(), context, end_with_parent) as executor,
+        start_workers(None, end_with_parent) as executor,
         tqdm(None, "prepare", len(files), initial=len(files) - len(names), unit="image") as bar,
     ):
         paths = [files[name] for name in names]
         read_one = partial(_read_input, size=size)
-        for read_ in executor.map(read_one, names, paths, chunksize=_CHUNK):
-            yield read_
+        with shield_from_ctrl_c():
+            done = executor.map(read_one, names, paths, chunksize=_CHUNK)
+        for one in done:
+            yield one
             bar.update()
 
 

@@ -1,11 +1,10 @@
 """Fits of recipes, each in a process of its own and a folder that keeps its result."""
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from training.errors import RunError
 from training.prepare import Cache, prepare_images
 from training.record import read_json, write_json
 from training.split import Split
-from training.workers import start_fitting
+from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
 
 ENDLESS: Final = 10_000
 """So many epochs mean until the budget is used up; a cosine over them is a constant rate."""
@@ -130,9 +129,9 @@ def plan(
 def run_all(jobs: Sequence[Job]) -> None:
     """Run jobs in processes of their own, as many at a time as there are cores."""
     processes = len(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker, max_tasks_per_child=1) as executor:
-        running = {executor.submit(job.run): job for job in jobs}
+    with start_workers(processes, _start_worker, tasks_each=1) as executor, end_on_error():
+        with shield_from_ctrl_c():
+            running = {executor.submit(job.run): job for job in jobs}
         for done in as_completed(running):
             done.result()
             print(f"done: {running[done].folder}", flush=True)

@@ -37,6 +37,18 @@ def folder(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.fixture(scope="module")
+def many(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder of 1,320 images, which gives time to end what prepares them."""
+    data = shutil.copytree(drawn_folder, tmp_path_factory.mktemp("many") / "data")
+    drawn = sorted((data / "images").iterdir())
+    with (data / "Data_Entry_drawn.csv").open("a") as table:
+        for copy in range(1200):
+            os.link(drawn[copy % len(drawn)], data / "images" / f"copy_{copy}.png")
+            table.write(f"copy_{copy}.png,No Finding,{copy % 60}\n")
+    return data
+
+
 def test_cached_pixels_equal_those_of_the_contract(files: dict[str, Path], folder: Path) -> None:
     cache = prepare_images(files, SIZE, folder)
     for name, path in files.items():
@@ -166,19 +178,34 @@ def test_two_that_prepare_at_once_end_in_one_cache(drawn_folder: Path, tmp_path:
         assert (tmp_path / "cache" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(
-    drawn_folder: Path, tmp_path: Path
+def test_ctrl_c_ends_prepare_with_one_line_and_keeps_what_is_done(
+    many: Path, tmp_path: Path
 ) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(drawn_folder, data)
-    drawn = sorted((data / "images").iterdir())
-    with (data / "Data_Entry_drawn.csv").open("a") as table:
-        for copy in range(1200):  # gives time for the kill
-            os.link(drawn[copy % len(drawn)], data / "images" / f"copy_{copy}.png")
-            table.write(f"copy_{copy}.png,No Finding,{copy % 60}\n")
+    process = subprocess.Popen(
+        command_to_prepare(many, tmp_path / "cache"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while count_prepared(tmp_path / "cache") == 0:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    *bar, last = errors.splitlines()
+    assert last == "interrupted"
+    assert all(line.strip() == "" or line.startswith("prepare: ") for line in bar), errors
+    assert 0 < count_prepared(tmp_path / "cache") < 1200
+
+
+def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(many: Path, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
 
-    process = start_prepare(data, killed)
+    process = start_prepare(many, killed)
     deadline = time.monotonic() + 120
     while count_prepared(killed) == 0:
         assert process.poll() is None
@@ -194,12 +221,12 @@ def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(
 
     # What was done is kept: the second run does not read the first images again.
     first = mark_first(killed)
-    assert start_prepare(data, killed).wait() == 0
+    assert start_prepare(many, killed).wait() == 0
     pixels = np.load(killed / "images.npy", mmap_mode="r+")
     assert (pixels[0] == MARK).all()
     pixels[0] = first
     pixels.flush()
-    assert start_prepare(data, whole).wait() == 0
+    assert start_prepare(many, whole).wait() == 0
     for name in ("images.npy", "meta.json", "files.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
