@@ -17,6 +17,7 @@ from training.errors import DataError
 from training.split import Split, split_by_lists, split_by_patient
 from training.table import Row, image_name, read_list, read_table
 
+_LISTS: Final = ("train_val_list.txt", "test_list.txt")
 _NAMED_AT_MOST: Final = 5
 
 
@@ -70,10 +71,16 @@ def _find_tables(folder: Path) -> list[Path]:
 
 
 def _split_nih(folder: Path, rows: tuple[Row, ...], config: TrainConfig) -> Split:
-    lists = [_find_list(folder, name) for name in ("train_val_list.txt", "test_list.txt")]
-    if lists[0] and lists[1]:
-        train_val, test = read_list(lists[0]), read_list(lists[1])
-        return split_by_lists(rows, train_val, test, config.validation_share, config.seed)
+    train_val, test = (_find_list(folder, name) for name in _LISTS)
+    if train_val and test:
+        listed = read_list(train_val), read_list(test)
+        return split_by_lists(rows, *listed, config.validation_share, config.seed)
+    if train_val or test:
+        missing = _LISTS[1 if train_val else 0]
+        raise DataError(
+            f"{folder} has only one of the two official lists: add {missing}, or take the other "
+            "away for a random split by patient."
+        )
     return split_by_patient(rows, config.validation_share, config.test_share, config.seed)
 
 

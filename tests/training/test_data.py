@@ -82,6 +82,19 @@ def test_two_files_of_one_image_are_named(drawn_folder: Path, tmp_path: Path) ->
         read_folder(folder, CONFIG)
 
 
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [("train_val_list.txt", "test_list.txt"), ("test_list.txt.gz", "train_val_list.txt")],
+)
+def test_one_official_list_without_the_other_is_refused(
+    drawn_folder: Path, tmp_path: Path, there: str, missing: str
+) -> None:
+    folder = shutil.copytree(drawn_folder, tmp_path / "data")
+    (folder / there).touch()
+    with pytest.raises(DataError, match=f"add {missing}, or take the other away"):
+        read_folder(folder, CONFIG)
+
+
 def test_folder_without_tables_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Expected is one Data_Entry"):
         read_folder(tmp_path, CONFIG)
