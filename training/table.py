@@ -9,12 +9,15 @@ gzipped, and may tell age, sex and view. Columns are found by name, never by pos
 import csv
 import gzip
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TextIO
 
 from contract.findings import FINDINGS
+from training.cells import parse_age, parse_bit, parse_patient_id, read_cell, read_optional
 from training.errors import DataError
 
 NO_FINDING: Final = "No Finding"
@@ -25,10 +28,6 @@ _READ: Final = {
     *("Patient Age", "Patient Sex", "Patient Gender", "View Position"),
 }
 _IMAGE: Final = re.compile(r"(.+?)(?:\.(?:png|jpe?g|dcm|dicom))*", re.IGNORECASE | re.DOTALL)
-_AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
-_NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
-_OLDEST_YEARS: Final = 120
-"""The 2017 table holds mistyped ages up to 414 years."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,25 @@ def read_list(path: Path) -> frozenset[str]:
     return names
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file, gzipped or not, with or without a byte order mark."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file, gzipped or not, with or without a byte order mark.
+
+    Raises DataError, also from within the context, for what cannot be read or is no UTF-8.
+    """
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(
+            path, "rt", encoding="utf-8-sig", newline=""
+        ) as file:
+            yield file
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not in UTF-8; save it as UTF-8.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{path} is damaged or no gzip file; fetch it again.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV: {error}.") from None
 
 
 def image_name(file_name: str) -> str:
@@ -104,15 +117,15 @@ def image_name(file_name: str) -> str:
 
 
 def _parse_nih(where: str, values: Mapping[str, str]) -> Row:
-    names = _cell(where, values, "Finding Labels").split("|")
+    names = read_cell(where, values, "Finding Labels").split("|")
     unknown = [name for name in names if name != NO_FINDING and name not in FINDINGS]
     if unknown:
         raise DataError(f"{where}, column 'Finding Labels': unknown finding {unknown[0]!r}.")
     if NO_FINDING in names and len(names) > 1:
         raise DataError(f"{where}, column 'Finding Labels': {NO_FINDING!r} beside a finding.")
     return Row(
-        image_name(_cell(where, values, "Image Index")),
-        _parse_patient_id(where, values, "Patient ID"),
+        image_name(read_cell(where, values, "Image Index")),
+        parse_patient_id(where, values, "Patient ID"),
         tuple(int(finding in names) for finding in FINDINGS),
         *_parse_patient(where, values),
     )
@@ -120,62 +133,26 @@ def _parse_nih(where: str, values: Mapping[str, str]) -> Row:
 
 def _parse_one_hot(where: str, values: Mapping[str, str]) -> Row:
     return Row(
-        image_name(_cell(where, values, "Image")),
-        _parse_patient_id(where, values, "PatientId"),
-        tuple(_parse_bit(where, values, finding) for finding in FINDINGS),
+        image_name(read_cell(where, values, "Image")),
+        parse_patient_id(where, values, "PatientId"),
+        tuple(parse_bit(where, values, finding) for finding in FINDINGS),
         *_parse_patient(where, values),
     )
-
-
-def _parse_patient_id(where: str, values: Mapping[str, str], column: str) -> str:
-    # A program that takes ids for numbers makes 13 or 13.0 of 00000013; it is one patient.
-    text = _cell(where, values, column)
-    number = _NUMBER.fullmatch(text)
-    return number[1] if number else text
 
 
 def _parse_patient(
     where: str, values: Mapping[str, str]
 ) -> tuple[int | None, str | None, str | None]:
     # "Patient Gender" until 2020, "Patient Sex" since.
-    sex = _told(values, "Patient Sex") or _told(values, "Patient Gender")
-    return _parse_age(where, values), sex, _told(values, "View Position")
-
-
-def _parse_age(where: str, values: Mapping[str, str]) -> int | None:
-    """Read `58`, or an age string of DICOM (PS3.5, section 6.2): `058Y`, `018M`, `003W`, `010D`."""
-    text = _told(values, "Patient Age")
-    if text is None:
-        return None
-    match = _AGE.fullmatch(text)
-    if not match:
-        raise DataError(
-            f"{where}, column 'Patient Age': {text!r} is no age; write years, as 58 or 058Y."
-        )
-    years = int(int(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]])
-    return years if years <= _OLDEST_YEARS else None
-
-
-def _told(values: Mapping[str, str], column: str) -> str | None:
-    return values.get(column, "").strip() or None
-
-
-def _parse_bit(where: str, values: Mapping[str, str], column: str) -> int:
-    text = _cell(where, values, column)
-    if text not in ("0", "1", "0.0", "1.0"):
-        raise DataError(f"{where}, column {column!r}: {text!r} is neither 0 nor 1.")
-    return int(float(text))
-
-
-def _cell(where: str, values: Mapping[str, str], column: str) -> str:
-    text = values[column].strip()
-    if not text:
-        raise DataError(f"{where}, column {column!r}: empty.")
-    return text
+    sex = read_optional(values, "Patient Sex") or read_optional(values, "Patient Gender")
+    return parse_age(where, values), sex, read_optional(values, "View Position")
 
 
 def _describe_missing(path: Path, columns: Sequence[str]) -> str:
     header = set(columns)
+    for name, sign in (("semicolons", ";"), ("tabs", "\t")):
+        if any(sign in column for column in columns):
+            raise DataError(f"{path} separates its cells by {name}; separate them by commas.")
     expected = _NIH_COLUMNS if "Image Index" in header else _ONE_HOT_COLUMNS
     missing = [column for column in expected if column not in header]
     return f"{path}, line 1: missing column {', '.join(map(repr, missing))}."

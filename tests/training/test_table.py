@@ -126,6 +126,32 @@ def test_image_that_occurs_twice_is_refused(tmp_path: Path) -> None:
         read_table(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", NIH_NEWER.replace(",M,", ",Mülleßrin,").encode("latin-1"), "save it as UTF-8"),
+        ("t.csv", NIH_NEWER.encode("utf-16"), "save it as UTF-8"),
+        ("t.csv", NIH_NEWER.replace(",", ";").encode(), "by semicolons; separate them by commas"),
+        ("t.csv", NIH_NEWER.replace(",", "\t").encode(), "by tabs; separate them by commas"),
+        ("t.csv", NIH_NEWER.replace(",PA", f",{'PA' * 99_999}").encode(), "is no CSV"),
+        ("t.csv.gz", NIH_NEWER.encode(), "damaged or no gzip file"),
+        ("t.csv.gz", gzip.compress(NIH_NEWER.encode())[:-20], "damaged or no gzip file"),
+        ("t.csv.gz", gzip.compress(NIH_NEWER.encode())[:20] + b"0" * 99, "damaged or no gzip file"),
+    ],
+)
+def test_file_that_is_no_table_says_what_to_do(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name} .*{message}"):
+        read_table(tmp_path / name)
+
+
+def test_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv cannot be read: No such file"):
+        read_table(tmp_path / "none.csv")
+
+
 def test_only_endings_of_images_are_taken_off_a_name(tmp_path: Path) -> None:
     text = NIH_NEWER.replace("00000001_000.jpg", "1.2.840.1.1")
     rows = read_table(write(tmp_path, text.replace("00000002_000.jpg", "1.2.840.1.2.DCM")))
