@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_run_is_not_resumed_on_other_data(folder: Path, tmp_path: Path) -> None:
     code, errors = finish("resume", str(other))
     assert code == 1
     assert "other split hash" in errors
+
+
+def test_interrupted_import_is_to_be_run_again(tmp_path: Path) -> None:
+    # As an import leaves it that was ended before its report.
+    command = ["import", "w.pth", "--kind", "arnoweng", "--data", "drawn", "--out", "m"]
+    (tmp_path / "run.json").write_text(json.dumps({"command": command}))
+    code, errors = finish("resume", str(tmp_path))
+    assert code == 1
+    assert "was begun by `import`, and only `train` can be continued" in errors
+
+
+def test_run_resumed_from_another_folder_says_where_from(tmp_path: Path) -> None:
+    command = ["train", "--data", "chest-images", "--out", "models/m"]
+    (tmp_path / "run.json").write_text(json.dumps({"command": command}))
+    code, errors = finish("resume", str(tmp_path))
+    assert code == 1
+    assert "no folder chest-images here" in errors
+    assert "resume it from the folder where it was begun" in errors
 
 
 def test_folder_without_record_is_no_run(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ def add(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """Continue a run after its last whole epoch, as if it had not been interrupted."""
+    """Continue a run after its last whole epoch, as if it had not been interrupted.
+
+    To be called from the folder where the run was begun.
+    """
     folder: Path = arguments.run
     if not (folder / RECORD).is_file():
         raise RunError(f"{folder} is no run: it holds no {RECORD}.")
@@ -29,12 +32,12 @@ def run(arguments: Namespace) -> None:
             "makes a bundle."
         )
     record = read_json(folder / RECORD)
+    begun = _parse(folder, record["command"])
     # Both must be as they were, and only the environment chooses the backend.
     os.environ["KERAS_BACKEND"] = record["backend"]
     if record["code_commit"] != read_commit():
         print(f"The code is not that of the run's begin, {record['code_commit']}.")
     config = config_from_dict(record["config"])
-    begun = _parse(record["command"])
     with options.open_data(begun, config) as data:
         if data.split.sha256() != record["data"]["split_sha256"]:
             raise RunError(f"The data are not those {folder} was begun with: other split hash.")
@@ -45,7 +48,20 @@ def run(arguments: Namespace) -> None:
         finish(config, data, cache, folder, begun.out)
 
 
-def _parse(command: list[str]) -> Namespace:
+def _parse(folder: Path, command: list[str]) -> Namespace:
+    if command[:1] != ["train"]:
+        by = f"by `{command[0]}`" if command else "from no command line"
+        raise RunError(
+            f"{folder} was begun {by}, and only `train` can be continued: delete the folder and "
+            "run that again."
+        )
     parser = ArgumentParser()
     train.add(parser)
-    return parser.parse_args(command[1:])
+    begun = parser.parse_args(command[1:])
+    # The record holds no path of a machine that the command line did not.
+    if str(begun.data) != options.DRAWN and not begun.data.is_dir():
+        raise RunError(
+            f"There is no folder {begun.data} here. The paths of a run are those of its command "
+            "line: resume it from the folder where it was begun."
+        )
+    return begun
