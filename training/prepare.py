@@ -69,7 +69,7 @@ def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
                 index = {name: n for n, name in enumerate(sorted(files))}
     except OSError as error:
         raise CacheError(
-            f"The cache {folder} cannot be written: {error.strerror}. "
+            f"The cache {folder} cannot be written: {error.strerror or error}. "
             f"Its pixels need {math.ceil(len(files) * size * size / 1e6):,} MB."
         ) from None
     return Cache(folder, index)
