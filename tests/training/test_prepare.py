@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from contract.pixels import to_model_input
 from contract.radiograph import read
 from training.errors import CacheError, DataError
 from training.prepare import open_cache, prepare_images
+from training.room import hold_alone
 
 SIZE = 64
 MARK = 77
@@ -130,6 +132,16 @@ def test_cache_of_an_older_version_is_opened_and_left_as_it_is(
     assert {path.name: path.stat().st_mtime_ns for path in old.iterdir()} == before
     with pytest.raises(CacheError, match="another images"):
         prepare_images(dict(list(files.items())[1:]), SIZE, old)
+
+
+def test_while_one_fills_a_cache_another_waits(files: dict[str, Path], tmp_path: Path) -> None:
+    other = threading.Thread(target=prepare_images, args=(files, SIZE, tmp_path))
+    with hold_alone(tmp_path):
+        other.start()
+        other.join(timeout=2)
+        assert list(tmp_path.iterdir()) == []
+    other.join()
+    assert len(open_cache(files, SIZE, tmp_path).index) == len(files)
 
 
 def mark_first(cache: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""`prepare` as a process: killed, interrupted, twice at once, on a full disk."""
+"""`prepare` as a process: killed, interrupted, on a full disk."""
 
 import json
 import os
@@ -47,14 +47,6 @@ def test_full_disk_is_told_with_what_is_needed(drawn_folder: Path, tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr.endswith("No space left on device. Its pixels need 1 MB.\n")
     assert done.stdout == "", "what cannot be filled takes no room"
-
-
-def test_two_that_prepare_at_once_end_in_one_cache(drawn_folder: Path, tmp_path: Path) -> None:
-    both = [start_prepare(drawn_folder, tmp_path / "cache") for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
-    assert start_prepare(drawn_folder, tmp_path / "whole").wait() == 0
-    for name in ("images.npy", "meta.json", "files.jsonl"):
-        assert (tmp_path / "cache" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_ctrl_c_ends_prepare_with_one_line_and_keeps_what_is_done(
