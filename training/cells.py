@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from training.errors import DataError
@@ -13,6 +13,13 @@ _AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
 """The 2017 table holds mistyped ages up to 414 years."""
+
+
+def name_cells(where: str, columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """Return column -> text; raises DataError for more or fewer cells than columns."""
+    if len(cells) != len(columns):  # labels may have shifted into each other's columns
+        raise DataError(f"{where}: {len(cells)} cells, but the header has {len(columns)}.")
+    return dict(zip(columns, cells, strict=True))
 
 
 def parse_patient_id(where: str, values: Mapping[str, str], column: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
+from training.cells import name_cells
 from training.errors import DataError
 from training.table import Row, image_name, open_text
 
@@ -34,24 +35,25 @@ def read_predictions(path: Path) -> dict[str, NDArray[np.float64]]:
 
     The columns are `Image Index` or `Image`, and one per finding in any order, plain or with the
     prefix `prob_`. Raises DataError, naming file and line, for a missing column or one that
-    stands there twice, a value that is no
-    probability or an image that occurs twice.
+    stands there twice, a row of more or fewer cells, a value that is no probability or an image
+    that occurs twice.
     """
     with open_text(path) as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or ()
+        reader = csv.reader(file)
+        columns = next(reader, [])
         image = _find_column(path, columns, _IMAGE_COLUMNS)
         findings = [
             _find_column(path, columns, [f"{prefix}{finding}" for prefix in _PREFIXES])
             for finding in FINDINGS
         ]
         predictions: dict[str, NDArray[np.float64]] = {}
-        for line in reader:
+        for line in filter(None, reader):
             where = f"{path}, line {reader.line_num}"
-            name = image_name((line[image] or "").strip())
+            cells = name_cells(where, columns, line)
+            name = image_name(cells[image].strip())
             if not name or name in predictions:
                 raise DataError(f"{where}: image {name!r} is empty or occurs twice.")
-            predictions[name] = _parse_values(where, [line[finding] for finding in findings])
+            predictions[name] = _parse_values(where, [cells[finding] for finding in findings])
     if not predictions:
         raise DataError(f"{path} holds no prediction.")
     return predictions
@@ -93,9 +95,9 @@ def _find_column(path: Path, columns: Sequence[str], names: Sequence[str]) -> st
     return found[0]
 
 
-def _parse_values(where: str, texts: Sequence[str | None]) -> NDArray[np.float64]:
+def _parse_values(where: str, texts: Sequence[str]) -> NDArray[np.float64]:
     try:
-        values = np.array([float(text or "") for text in texts])
+        values = np.array([float(text) for text in texts])
     except ValueError:
         raise DataError(f"{where}: a probability is empty or no number.") from None
     if not np.all((values >= 0) & (values <= 1)):

@@ -17,7 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TextIO
 
 from contract.findings import FINDINGS
-from training.cells import parse_age, parse_bit, parse_patient_id, read_cell, read_optional
+from training.cells import (
+    name_cells,
+    parse_age,
+    parse_bit,
+    parse_patient_id,
+    read_cell,
+    read_optional,
+)
 from training.errors import DataError
 
 NO_FINDING: Final = "No Finding"
@@ -68,7 +75,7 @@ def read_table(path: Path) -> tuple[Row, ...]:
     rows = []
     for line, cells in lines:
         where = f"{path}, line {line}"
-        rows.append(parse(where, _name_cells(where, columns, cells)))
+        rows.append(parse(where, name_cells(where, columns, cells)))
     _refuse_duplicates(path, rows, [line for line, _ in lines])
     return tuple(rows)
 
@@ -162,12 +169,6 @@ def _refuse_repeats(path: Path, columns: Sequence[str]) -> None:
     repeated = next((name for name in columns if name in _READ and columns.count(name) > 1), None)
     if repeated:
         raise DataError(f"{path}, line 1: column {repeated!r} is there more than once; keep one.")
-
-
-def _name_cells(where: str, columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
-    if len(cells) != len(columns):  # labels may have shifted into each other's columns
-        raise DataError(f"{where}: {len(cells)} cells, but the header has {len(columns)}.")
-    return dict(zip(columns, cells, strict=True))
 
 
 def _refuse_duplicates(path: Path, rows: Sequence[Row], lines: list[int]) -> None:
