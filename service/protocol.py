@@ -1,18 +1,102 @@
-"""Uvicorn's HTTP/1.1 with budgets of time for what it would wait for without end.
+"""Uvicorn's HTTP/1.1 with budgets for what it would bear without end.
 
-It waits for ever for a head that has begun, for the rest of a body that was answered before it had
-all arrived, and for a client to take its answer. The body of a request under way
-has its budget in `service.uploads`. What is no HTTP gets an answer that says where it ends.
+It waits for ever for a head that has begun and for a client to take its answer, and it reads tiny
+chunks for as long as they come, and a body that was answered before it had all arrived. The body of a
+request under way has its budget of time in `service.uploads`.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     _Timer = asyncio.TimerHandle
+
+_CHUNKS_OF_ANY_SIZE: Final = 1024
+_MEAN_CHUNK_BYTES: Final = 256
+"""Of those beyond: h11 takes some 6 us for a chunk of any size, and others have to wait."""
+
+
+class _BoundedConnection(h11.Connection):
+    """Takes a body for no HTTP whose chunks are so small that they cost more than they bring."""
+
+    _chunks = 0
+    _bytes = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > _CHUNKS_OF_ANY_SIZE + self._bytes // _MEAN_CHUNK_BYTES:
+                raise h11.RemoteProtocolError("chunks too small")
+        return event
+
+
+class _BoundedProtocol(H11Protocol):
+    head_timeout_s: float
+    body_timeout_s: float
+    _waiting: "_Timer | None" = None
+    _writing: "_Timer | None" = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        most = self.config.h11_max_incomplete_event_size
+        assert most is not None
+        self.conn = _BoundedConnection(h11.SERVER, most)
+        self._waiting = self.loop.call_later(self.head_timeout_s, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._waiting)
+        _cancel(self._writing)
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before and not self.cycle.response_complete:
+            _cancel(self._waiting)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # begins a request that was sent ahead
+        if not self.cycle.response_complete:
+            return
+        idle = self.conn.their_state is h11.IDLE and not self.transport.get_write_buffer_size()
+        _cancel(self._waiting)
+        timeout_s = self.head_timeout_s if idle else self.body_timeout_s
+        self._waiting = self.loop.call_later(timeout_s, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None:  # what the application still says would follow the 400
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # it has its answer
+            self.transport.close()
+            return
+        # With its length: a close with bytes unread resets the connection, and a client that
+        # read on to its end would meet that instead of the answer.
+        body = msg.encode("ascii")
+        headers = [
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        events = (response, h11.Data(data=body), h11.EndOfMessage())
+        self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writing = self.loop.call_later(self.body_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _cancel(self._writing)
 
 
 def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Protocol]:
@@ -21,58 +105,8 @@ def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Pr
     `head_timeout_s`: from connecting, or from the end of an answer, to a whole head.
     `body_timeout_s`: for the rest of a body that nobody reads, and for an answer to be taken.
     """
-
-    class BoundedProtocol(H11Protocol):
-        _waiting: "_Timer | None" = None
-        _writing: "_Timer | None" = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._waiting = self.loop.call_later(head_timeout_s, transport.abort)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            _cancel(self._waiting)
-            _cancel(self._writing)
-            super().connection_lost(exc)
-
-        def handle_events(self) -> None:
-            before = self.cycle
-            super().handle_events()
-            if self.cycle is not before and not self.cycle.response_complete:
-                _cancel(self._waiting)
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()  # begins a request that was sent ahead
-            if not self.cycle.response_complete:
-                return
-            idle = self.conn.their_state is h11.IDLE and not self.transport.get_write_buffer_size()
-            _cancel(self._waiting)
-            timeout_s = head_timeout_s if idle else body_timeout_s
-            self._waiting = self.loop.call_later(timeout_s, self.transport.abort)
-
-        def send_400_response(self, msg: str) -> None:
-            # With its length: a close with bytes unread resets the connection, and a client that
-            # read on to its end would meet that instead of the answer.
-            body = msg.encode("ascii")
-            headers = [
-                ("content-type", "text/plain; charset=utf-8"),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-            ]
-            response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-            events = (response, h11.Data(data=body), h11.EndOfMessage())
-            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
-            self.transport.close()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._writing = self.loop.call_later(body_timeout_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            _cancel(self._writing)
-
-    return BoundedProtocol
+    budgets = {"head_timeout_s": head_timeout_s, "body_timeout_s": body_timeout_s}
+    return type("BoundedProtocol", (_BoundedProtocol,), budgets)
 
 
 def _cancel(timer: "_Timer | None") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Service
+from tests.service.conftest import predict_request
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -105,6 +106,32 @@ def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty):
         assert seconds_until_closed(connection) < 8
 
 
+def test_a_request_behind_a_body_that_nobody_read_is_answered(hasty):
+    body = b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
+    with connect(hasty) as connection:
+        connection.sendall(HEAD + body)
+        ask(connection)
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace(b"GET /health/live", b"POST /predict")])
+def test_tiny_chunks_are_cut_off_before_they_hold_others_up(service, head):
+    """Each costs the service as much as a large one; 2 million of them some ten seconds."""
+    head += b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(service) as connection, pytest.raises(ConnectionError):
+        connection.sendall(head + 2_000_000 * b"1\r\nx\r\n")
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    assert not [line for line in lines if line["level"] == "error"]
+
+
+def test_small_chunks_are_taken(service):
+    """What a client may well send: a form piece by piece, in chunks of 300 bytes."""
+    _, _, body = predict_request(bytes(1_000_000)).partition(b"\r\n\r\n")
+    pieces = (body[start : start + 300] for start in range(0, len(body), 300))
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = service.client.post("/predict", content=pieces, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_format")
+
+
 def test_answers_that_nobody_takes_are_dropped(hasty):
     """Many answers asked for at once, none read: memory would fill with them."""
     many = 100 * (HEAD.replace(b"/health/live", b"/openapi.json") + b"\r\n")
@@ -113,6 +140,14 @@ def test_answers_that_nobody_takes_are_dropped(hasty):
         connection.settimeout(0.5)
         send_until_cut_off(connection, many, pause_s=0)
     assert hasty.client.get("/health").status_code == 200
+
+
+def test_what_stops_being_http_behind_an_answer_is_cut_off(hasty):
+    with connect(hasty) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"no number\r\n")
+        assert seconds_until_closed(connection) < 8
 
 
 def test_closed_connections_leave_no_failure_in_the_log(hasty):
