@@ -19,6 +19,7 @@ from service.page import page_router
 from service.reload import follow_versions
 from service.settings import Settings
 from service.state import State
+from service.unread import UnreadBodies
 
 _DESCRIPTION = """
 Post a frontal chest radiograph (PNG, JPEG or DICOM) to `/predict` and get the probabilities of 14
@@ -80,4 +81,5 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     app.add_middleware(Guard, settings=settings, keys=keys)
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(RequestLog, count=metrics.count_request)
+    app.add_middleware(UnreadBodies, timeout_s=settings.upload_timeout_s)
     return app

@@ -1,8 +1,8 @@
 """Uvicorn's HTTP/1.1 with budgets for what it would bear without end.
 
 It waits for ever for a head that has begun and for a client to take its answer, and it reads tiny
-chunks for as long as they come, and a body that was answered before it had all arrived. The body of a
-request under way has its budget of time in `service.uploads`.
+chunks for as long as they come. The body of a request has its budget of time in `service.uploads`,
+one that nobody reads in `service.unread`.
 """
 
 import asyncio
@@ -65,6 +65,8 @@ class _BoundedProtocol(H11Protocol):
         super().on_response_complete()  # begins a request that was sent ahead
         if not self.cycle.response_complete:
             return
+        if self.conn.their_state is h11.SEND_BODY:  # and its time is up
+            self.transport.close()
         idle = self.conn.their_state is h11.IDLE and not self.transport.get_write_buffer_size()
         _cancel(self._waiting)
         timeout_s = self.head_timeout_s if idle else self.body_timeout_s
@@ -103,7 +105,7 @@ def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Pr
     """Make the protocol class that closes a connection once a budget is used up.
 
     `head_timeout_s`: from connecting, or from the end of an answer, to a whole head.
-    `body_timeout_s`: for the rest of a body that nobody reads, and for an answer to be taken.
+    `body_timeout_s`: for an answer to be taken.
     """
     budgets = {"head_timeout_s": head_timeout_s, "body_timeout_s": body_timeout_s}
     return type("BoundedProtocol", (_BoundedProtocol,), budgets)

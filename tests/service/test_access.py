@@ -1,6 +1,7 @@
 """Keys: who may do what, refused before the body is read, and revoked without a restart."""
 
 import hashlib
+import http.client
 import json
 import socket
 import stat
@@ -8,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Service, post_raw
+from tests.conftest import ROOT, Service, post_raw, wait_until
 from tests.service.test_connections import send_until_cut_off
 from tests.service.test_problems import assert_problem
 
@@ -165,6 +167,27 @@ def test_a_body_after_the_refusal_is_taken_for_a_while_only(start_service, file)
                 b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             )
             assert send_until_cut_off(connection, b"1\r\nx\r\n", pause_s=0.05) < 10
+
+
+@pytest.mark.parametrize("megabytes", [1, 8, 40])
+@pytest.mark.parametrize("line", ["HTTP/1.1\r\nConnection: close", "HTTP/1.0"])
+def test_who_keeps_no_connection_learns_why_it_was_refused(closed, line, megabytes):
+    """It sends all before it reads, and meets a reset where the service closes at once."""
+    head = f"POST /predict {line}\r\nHost: localhost\r\nContent-Length: {megabytes}000000\r\n\r\n"
+    status, body = post_raw(closed.url, head.encode() + bytes(megabytes * 1_000_000))
+    assert (status, json.loads(body)["code"]) == (401, "missing_key")
+
+
+@pytest.mark.usefixtures("key")
+def test_while_draining_too_a_client_learns_why_it_was_refused(start_service, file):
+    with start_service(XPRO_KEYS_FILE=str(file), XPRO_DRAIN_S="5") as service:
+        service.terminate()
+        wait_until(lambda: service.client.get("/health").status_code == 503)
+        address = service.url.removeprefix("http://")
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            connection.request("POST", "/predict", bytes(20_000_000))
+            assert connection.getresponse().status == 401
+        assert service.process.wait(20) == 0
 
 
 def test_a_key_is_good_for_its_scopes_only(closed, file):

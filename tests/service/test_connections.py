@@ -99,9 +99,10 @@ def test_a_request_that_is_worked_on_longer_than_a_head_may_take_is_answered(has
         assert connection.recv(65536).startswith(b"HTTP/1.1 415")
 
 
-def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty):
+@pytest.mark.parametrize("kept", [b"", b"Connection: close\r\n"])
+def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty, kept):
     with connect(hasty) as connection:
-        connection.sendall(HEAD + b"Content-Length: 1000000000\r\n\r\n")
+        connection.sendall(HEAD + kept + b"Content-Length: 1000000000\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert seconds_until_closed(connection) < 8
 

@@ -98,6 +98,20 @@ def test_an_upload_that_stands_still_does_not_keep_the_service_alive(start_servi
         upload.close()
 
 
+def test_a_body_that_nobody_reads_does_not_keep_the_service_alive(start_service):
+    with start_service(XPRO_SHUTDOWN_S="1") as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            service.terminate()
+            assert service.process.wait(10) == 0
+        assert "Traceback" not in service.log()
+        assert "CancelledError" not in service.log()
+
+
 def test_nothing_is_left_behind(start_service, png):
     with start_service() as service:
         children = psutil.Process(service.process.pid).children(recursive=True)
