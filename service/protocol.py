@@ -61,6 +61,9 @@ class _BoundedProtocol(H11Protocol):
         if self.cycle is not before and not self.cycle.response_complete:
             _cancel(self._waiting)
 
+    def _should_upgrade(self) -> bool:
+        return False  # and no warning: Java offers h2c with every request
+
     def on_response_complete(self) -> None:
         super().on_response_complete()  # begins a request that was sent ahead
         if not self.cycle.response_complete:

@@ -237,6 +237,8 @@ def test_a_client_that_offers_an_upgrade_to_http_2_is_answered(service, png):
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(head.encode() + body)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    assert "upgrade" not in service.log()
+    assert "WebSocket" not in service.log()
 
 
 @pytest.mark.parametrize("charset", ["undefined", "no-such-charset", "utf-16"])
