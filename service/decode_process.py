@@ -1,13 +1,15 @@
 """One decoding worker as the API process sees it: a process, and a socket to ask it over."""
 
 import asyncio
+import contextlib
 import json
 import math
 import multiprocessing
 import os
 import signal
 import socket
-from multiprocessing import forkserver
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker, util
 from typing import Any, Final
 
 import numpy as np
@@ -39,12 +41,15 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._refusals = 0
+        # Workers end when this is closed; what multiprocessing sends them at exit they ignore.
+        util.Finalize(self, self._socket.close, exitpriority=0)
         with theirs:
             self._process = _CONTEXT.Process(
                 target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
             )
             try:
-                self._process.start()
+                with _sigterm_held():
+                    self._process.start()
             except (OSError, EOFError, RuntimeError) as error:
                 self._socket.close()
                 if isinstance(error, FileNotFoundError | ConnectionRefusedError):
@@ -108,6 +113,21 @@ class Worker:
             return False
         self._process.close()
         return True
+
+
+@contextlib.contextmanager
+def _sigterm_held() -> Iterator[None]:
+    """Have what is started meanwhile never get SIGTERM; this process gets it afterwards.
+
+    Who stops a service may send it to all of its processes, as systemd does; the workers have to
+    finish what is under way.
+    """
+    resource_tracker.ensure_running()  # which would undo it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _forget_forkserver() -> None:

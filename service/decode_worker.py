@@ -54,7 +54,7 @@ def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
 def _confine(memory_mib: int) -> None:
     """Limit memory, write no files, and say nothing: decoders print values of the file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # where memory runs out, a decoder goes and not the service
         Path("/proc/self/oom_score_adj").write_text(_FIRST_FOR_THE_KERNEL)
     limit = memory_mib * _MIB

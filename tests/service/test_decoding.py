@@ -6,6 +6,8 @@ import hashlib
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -20,7 +22,7 @@ from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
 from service.decode_worker import TASK_HEAD
 from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout, NoDecoder
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 from tests.service.conftest import encode
 
 SIZE = 64
@@ -314,3 +316,15 @@ def test_a_file_that_ends_with_its_time_costs_no_other_file_anything(png):
             assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
+
+
+def test_a_process_that_ends_without_closing_its_workers_ends(tmp_path):
+    """They take no notice of the SIGTERM that multiprocessing sends them then."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from service.decoding import Decoder\n"
+        "if __name__ == '__main__':\n"
+        "    pool = Decoder(1, 60.0, 1536)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, program], env=environment, timeout=60, check=True)

@@ -9,6 +9,8 @@ import psutil
 import pytest
 
 from service.draining import refuse_new_connections
+from tests.conftest import open_connection, wait_until
+from tests.service.conftest import predict_request, read_metrics
 
 BOUNDARY = b"x"
 PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -110,6 +112,24 @@ def test_a_body_that_nobody_reads_does_not_keep_the_service_alive(start_service)
             assert service.process.wait(10) == 0
         assert "Traceback" not in service.log()
         assert "CancelledError" not in service.log()
+
+
+def test_sigterm_to_all_processes_costs_no_request_under_way(start_service, png):
+    """As systemd sends it; the worker is in the middle of a file."""
+    with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
+        processes = psutil.Process(service.process.pid).children(recursive=True)
+        for process in processes:
+            process.suspend()
+        with open_connection(service.url) as connection:
+            connection.sendall(predict_request(png))
+            wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+            for process in (*processes, service.process):
+                process.terminate()
+            for process in processes:
+                process.resume()
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert service.process.wait(10) == 0
+        assert not psutil.wait_procs(processes, timeout=5)[1]
 
 
 def test_nothing_is_left_behind(start_service, png):
