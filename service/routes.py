@@ -43,8 +43,18 @@ class _Turn:
         self._metrics = _metrics(request)
         self._data = data
 
+    async def check_client(self) -> None:
+        """Raise ClientDisconnect where the client has gone; go before each part of the work.
+
+        Asking has the server read on, which it stops while much of a body lies unread; so it is
+        the first time that lets it see the client go afterwards.
+        """
+        if await self._request.is_disconnected():
+            raise ClientDisconnect
+
     async def decode(self, display_side: int = 0) -> DecodedInput:
         """Decode the file; `display_side` as for Decoder.decode."""
+        await self.check_client()
         size = self.model.bundle.input_size
         try:
             with self._metrics.decode.time():
@@ -57,9 +67,8 @@ class _Turn:
         return decoded
 
     async def infer(self, decoded: DecodedInput) -> Outputs:
-        """Answer the file, unless its client has gone meanwhile."""
-        if await self._request.is_disconnected():
-            raise ClientDisconnect
+        """Answer the file."""
+        await self.check_client()
         self._request.state.model = self.model.bundle.digest
         with self._metrics.inference.time():
             return await self._state.inference.infer(self.model.engine, decoded.pixels)
@@ -165,6 +174,7 @@ async def radiograph(request: Request) -> Response:
     """
     async with _turn(request) as turn:
         decoded = await turn.decode(_RADIOGRAPH_SIDE)
+        await turn.check_client()
         png = await asyncio.to_thread(render_png, decoded.display)
     return _Png(png)
 
@@ -197,5 +207,6 @@ async def explain(
         decoded = await turn.decode(_OVERLAY_SIDE)
         outputs = await turn.infer(decoded)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
+        await turn.check_client()
         png = await asyncio.to_thread(render_overlay, decoded.display, activation_map)
     return _Png(png)

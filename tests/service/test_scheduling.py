@@ -1,16 +1,19 @@
 """The waiting line: bounded, honest, never leaking, and no work for those who have gone."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
+import numpy as np
+import psutil
 import pytest
 
 from service.scheduling import LineFull, WaitingLine
 from tests.conftest import Service, open_connection, wait_until
-from tests.service.conftest import predict_request, read_metrics
+from tests.service.conftest import encode, predict_request, read_metrics
 
 
 class ClientLeft(Exception):
@@ -243,6 +246,25 @@ def test_clients_that_hang_up_while_waiting_are_not_worked_on(start_service, lar
         metrics = read_metrics(service)
         assert metrics["xpro_decode_seconds_count"] == metrics["xpro_inference_seconds_count"] == 3
         assert metrics['xpro_requests_total{code="client_gone",route="/predict"}'] == 20
+
+
+@pytest.mark.parametrize("path", ["/predict", "/radiograph", "/explain?finding=Mass"])
+def test_a_client_that_hangs_up_while_its_file_is_decoded_gets_no_more_work(start_service, path):
+    """The worker stands still meanwhile; the body is as large as those that come in one piece."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    with start_service(XPRO_STREAMS="1", XPRO_DECODE_TIMEOUT_S="60") as service:
+        workers = psutil.Process(service.process.pid).children(recursive=True)
+        for worker in workers:
+            worker.suspend()
+        with open_connection(service.url) as connection:
+            connection.sendall(predict_request(encode(noise), path=path))
+            wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 1)
+        time.sleep(0.5)
+        for worker in workers:
+            worker.resume()
+        gone = f'xpro_requests_total{{code="client_gone",route="{path.partition("?")[0]}"}}'
+        wait_until(lambda: gone in read_metrics(service), seconds=15)
+        assert read_metrics(service)["xpro_inference_seconds_count"] == 0
 
 
 def test_a_pipelined_request_behind_a_waiting_one_is_answered_too(start_service, large_png, png):
