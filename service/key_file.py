@@ -167,4 +167,5 @@ class KeyFile:
             facts = self._path.stat()
         except OSError:
             return ()
-        return facts.st_ino, facts.st_size, facts.st_mtime_ns
+        # The last of them changes with owner and mode, too: a file may become readable.
+        return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

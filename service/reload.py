@@ -38,7 +38,10 @@ def _look(directory: Path) -> object:
         facts = [(path, path.stat()) for path in sorted(bundle.rglob("*"))]
     except (BundleError, OSError) as error:
         return str(error)
-    return bundle, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]
+    # The last of them changes with owner and mode, too: a version may become readable.
+    return bundle, [
+        (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns) for path, fact in facts
+    ]
 
 
 async def _take_up(state: State, metrics: Metrics) -> None:

@@ -249,6 +249,16 @@ def test_a_damaged_file_leaves_the_keys_in_force_and_heals(closed, file, key, da
     wait_for(closed, key, 200)
 
 
+def test_a_file_whose_mode_was_mended_is_read_again(closed, file, key):
+    read = closed.log().count('"event": "keys_read"')
+    file.chmod(0o640)
+    deadline = time.monotonic() + 10
+    while closed.log().count('"event": "keys_read"') == read:
+        assert model(closed, key).status_code == 200
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_beyond_its_rate_a_key_is_told_when_to_try_again(closed, file):
     slow = keys(file, "make", "slow", "--requests-per-minute", "30")
     wait_for(closed, slow, 200)

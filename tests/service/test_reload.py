@@ -1,6 +1,7 @@
 """A new version beside the old one: taken up without a failure, or refused without one."""
 
 import json
+import os
 import shutil
 import threading
 from collections import Counter
@@ -84,6 +85,18 @@ def test_a_damaged_version_is_refused_and_the_old_one_answers(start_service, mod
         wait_until(lambda: served(service) == "3")
         assert read_metrics(service)["xpro_model_refused"] == 0
         assert "refused" not in service.client.get("/health").text
+
+
+def test_a_refused_version_is_tried_again_whatever_of_its_files_changed(start_service, models):
+    """Mended by a copy that keeps size and times, as cp -p does; a mode would change no more."""
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        place(models, 2, damaged=True)
+        wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+        network = models / "2" / "saved_model.pb"
+        times = network.stat()
+        network.write_bytes((models / "1" / "saved_model.pb").read_bytes())
+        os.utime(network, ns=(times.st_atime_ns, times.st_mtime_ns))
+        wait_until(lambda: served(service) == "2", seconds=30)
 
 
 def test_a_removed_version_gives_way_to_the_one_before(start_service, models):
