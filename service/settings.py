@@ -90,6 +90,16 @@ class Settings(BaseModel):
         return precision
 
     @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        if self.max_buffered_mib <= self.max_upload_mib:
+            raise ValueError(
+                f"XPRO_MAX_BUFFERED_MIB={self.max_buffered_mib} has to be above "
+                f"XPRO_MAX_UPLOAD_MIB={self.max_upload_mib}, or the largest files would be put off "
+                "for ever"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _closed_to_strangers(self) -> Self:
         if self.keys_file is None and not self.allow_strangers and not is_loopback(self.host):
             raise ValueError(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import post_raw
-from tests.service.conftest import encode
+from tests.conftest import open_connection, post_raw, wait_until
+from tests.service.conftest import encode, predict_request, read_metrics
 
 SMALL = encode(np.zeros((64, 64), np.uint8))
 
@@ -265,9 +265,15 @@ def test_a_body_that_never_comes_is_given_up_and_its_room_is_free_again(start_se
 
 
 def test_uploads_beyond_the_room_for_all_of_them_are_put_off(start_service, png):
-    with start_service(XPRO_MAX_BUFFERED_MIB="1", XPRO_MAX_UPLOAD_MIB="4") as service:
-        for _ in range(3):
-            answer = service.predict(bytes(3_000_000))
-            assert_problem(answer, 503, "overloaded")
-            assert int(answer.headers["retry-after"]) >= 1
-        assert service.predict(png).status_code == 200
+    two_megabytes = bytes(2_000_000)
+    with start_service(XPRO_MAX_BUFFERED_MIB="3", XPRO_MAX_UPLOAD_MIB="2") as service:
+        with open_connection(service.url) as upload:
+            upload.sendall(predict_request(two_megabytes)[:-10])
+            wait_until(lambda: read_metrics(service)["xpro_uploads_held_bytes"] >= 2_000_000)
+            for _ in range(3):
+                answer = service.predict(two_megabytes)
+                assert_problem(answer, 503, "overloaded")
+                assert int(answer.headers["retry-after"]) >= 1
+            assert service.predict(png).status_code == 200
+        wait_until(lambda: read_metrics(service)["xpro_uploads_held_bytes"] == 0)
+        assert service.predict(two_megabytes).status_code == 415

@@ -118,6 +118,8 @@ def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
         ({"XPRO_ENGINE": "onnx"}, "XPRO_ENGINE"),
         ({"XPRO_PRECISION": "int4"}, "XPRO_PRECISION"),
         ({"XPRO_DECODE_TIMEOUT_S": "-1"}, "XPRO_DECODE_TIMEOUT_S"),
+        ({"XPRO_MAX_BUFFERED_MIB": "32"}, "XPRO_MAX_UPLOAD_MIB"),
+        ({"XPRO_MAX_UPLOAD_MIB": "512"}, "XPRO_MAX_BUFFERED_MIB"),
     ],
 )
 def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
