@@ -10,15 +10,11 @@ import signal
 import socket
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker, util
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.decode_worker import ANSWER_HEAD, TASK_HEAD, serve
-
-Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
-"""The JSON of a worker and the arrays that follow it, see `service.decode_worker.serve`."""
+from service.decode_worker import ANSWER_HEAD, TASK_HEAD, Answer, serve
 
 _MAX_REFUSALS: Final = 1000
 """imagecodecs 2026.3.6 gives one reference to None away with each damaged PNG, and CPython before

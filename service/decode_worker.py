@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import resource
@@ -22,6 +23,8 @@ TASK_HEAD: Final = Struct("!QII")
 """Length of the file in bytes, side of the network's input, largest side of the display image."""
 ANSWER_HEAD: Final = Struct("!I")
 """Length of the JSON of an answer in bytes."""
+Answer = tuple[dict[str, Any], list[NDArray[np.uint8]]]
+"""The JSON of an answer and the arrays that follow it, see `serve`."""
 OUT_OF_MEMORY: Final = "decode_memory"
 _MIB: Final = 1 << 20
 _FIRST_FOR_THE_KERNEL: Final = "1000"
@@ -39,16 +42,26 @@ def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
     stream = connection.makefile("rwb")
     while head := stream.read(TASK_HEAD.size):
         length, size, display_side = TASK_HEAD.unpack(head)
-        data = stream.read(length)
+        data = _receive(stream, length)
         # Ends the process even inside a decoder that loops, should the API process be gone.
         signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-        answer, arrays = _answer(data, size, display_side)
+        answer, arrays = _no_memory() if data is None else _answer(data, size, display_side)
         signal.setitimer(signal.ITIMER_REAL, 0)
         text = json.dumps(answer).encode()
         stream.write(ANSWER_HEAD.pack(len(text)) + text)
         for array in arrays:
             stream.write(array.data)
         stream.flush()
+
+
+def _receive(stream: io.BufferedRWPair, length: int) -> bytes | None:
+    """Take a file; None where there is no memory for it, and then it is thrown away."""
+    try:
+        return stream.read(length)
+    except MemoryError:  # before a byte was taken
+        for start in range(0, length, _MIB):
+            stream.read(min(_MIB, length - start))
+        return None
 
 
 def _confine(memory_mib: int) -> None:
@@ -66,9 +79,12 @@ def _confine(memory_mib: int) -> None:
         os.dup2(nowhere, stream)
 
 
-def _answer(
-    data: bytes, size: int, display_side: int
-) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+def _no_memory() -> Answer:
+    detail = "The file needs too much memory to decode; send it at a lower resolution."
+    return {"code": OUT_OF_MEMORY, "detail": detail}, []
+
+
+def _answer(data: bytes, size: int, display_side: int) -> Answer:
     """Return the answer for the pipe and the arrays that follow it, in the order of `shapes`."""
     try:
         radiograph = read(data)
@@ -77,8 +93,7 @@ def _answer(
     except InputError as error:
         return {"code": error.code, "detail": str(error)}, []
     except MemoryError:
-        detail = "The file needs too much memory to decode; send it at a lower resolution."
-        return {"code": OUT_OF_MEMORY, "detail": detail}, []
+        return _no_memory()
     height, width = radiograph.pixels.shape
     sha256 = hashlib.sha256(data).hexdigest()
     answer = {

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from contract import errors
 from contract.errors import InputError, InputWarning, UnusableFile
-from service.decode_process import Answer, Worker, preload
-from service.decode_worker import OUT_OF_MEMORY
+from service.decode_process import Worker, preload
+from service.decode_worker import OUT_OF_MEMORY, Answer
 from service.observability import log_event
 
 _WATCH_INTERVAL_S: Final = 0.25

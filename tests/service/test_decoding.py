@@ -117,6 +117,18 @@ def test_a_file_that_needs_too_much_memory_is_refused_and_the_worker_lives(png):
         pool.close()
 
 
+def test_a_file_that_is_itself_too_large_for_the_memory_is_refused_and_the_worker_lives(png):
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=512)
+    try:
+        before = worker_pid(pool)
+        with pytest.raises(DecodeMemory):
+            decode(pool, bytes(500 << 20))
+        assert decode(pool, png).format == "PNG"
+        assert worker_pid(pool) == before
+    finally:
+        pool.close()
+
+
 def test_50_megapixels_fit_into_the_default_memory(decoder, large_png):
     assert decode(decoder, large_png).bits == 16
     assert decode(decoder, encode(np.eye(7000, dtype=np.uint8) * 255)).width == 7000
