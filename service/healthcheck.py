@@ -14,7 +14,7 @@ def main() -> int:
 
     With mutual TLS it has no certificate to show, so that the service speaks TLS is all it sees.
     """
-    port = int(os.environ.get("XPRO_PORT", "8000"))
+    port = int(os.environ.get("XPRO_PORT") or "8000")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     if os.environ.get("XPRO_TLS_CERT"):
         # It stays on this machine, and the certificate names another host.
