@@ -41,8 +41,12 @@ class Metrics:
         self.queue_wait = self._histogram(
             "xpro_queue_wait_seconds", "In the waiting line, from a body's end to its decoding"
         )
-        self.decode = self._histogram("xpro_decode_seconds", "Decoding of one file")
-        self.inference = self._histogram("xpro_inference_seconds", "Inference of one image")
+        self.decode = self._histogram(
+            "xpro_decode_seconds", "Decoding of one file, with its wait for a worker process"
+        )
+        self.inference = self._histogram(
+            "xpro_inference_seconds", "Inference of one image, with its wait for a stream"
+        )
         self._decode_failures = Counter(
             "xpro_decode_failures",
             "Files that gave no radiograph, by the code of their problem document",

@@ -28,6 +28,7 @@ def page_router() -> APIRouter:
     files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.is_file()}
     router = APIRouter(include_in_schema=False)
 
+    @router.head("/")
     @router.get("/")
     async def page() -> Response:
         return _respond("index.html")

@@ -44,6 +44,7 @@ async def live() -> Health:
     return Health(status="ok", checks={"process": Check(ok=True, detail="answers")})
 
 
+@router.head("/model", include_in_schema=False)
 @router.get(
     "/model", summary="The bundle's description and the precision that answers", responses=MODEL
 )

@@ -37,7 +37,7 @@ def healthy(service) -> bool:
     return service.client.get("/health").status_code == 200
 
 
-def test_balancers_may_ask_with_head(service):
-    for path in ("/health", "/health/ready", "/health/live"):
+def test_balancers_and_monitors_may_ask_with_head(service):
+    for path in ("/health", "/health/ready", "/health/live", "/", "/model"):
         answer = service.client.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
