@@ -10,17 +10,20 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-EXIT_ADDRESS = 1
+EXIT_START = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
 _OPEN_FILES = 65_536
+_FILES = 64
+_FILES_OF_A_STREAM = 4
+"""Three of a worker process, and one of a connection."""
 
 
 def main() -> int:
     """Run the service.
 
     Returns 0 after draining, 2 for wrong settings, 3 for a refused bundle, 1 where the
-    address cannot be had.
+    address or the processes to decode in cannot be had.
     """
     # Workers inherit this; each has one core's work to do and a limit on its address space.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -31,9 +34,9 @@ def main() -> int:
     from service.settings import Settings, SettingsError
 
     configure_logging()
-    _allow_open_files()
     try:
         settings = Settings.from_environment()
+        _allow_open_files(settings.streams)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
     except SettingsError as error:
@@ -50,12 +53,20 @@ def main() -> int:
     return _serve(create_app(settings, model, keys), settings)
 
 
-def _allow_open_files() -> None:
-    """Raise the limit on open files, often 1024, so that idle connections do not use it up."""
+def _allow_open_files(streams: int) -> None:
+    """Raise the limit on open files, often 1024, so that idle connections do not use it up.
+
+    Raises SettingsError where it is too low for so many streams.
+    """
+    from service.settings import SettingsError
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < (needed := _FILES + _FILES_OF_A_STREAM * streams):
+        detail = f"XPRO_STREAMS={streams} needs {needed} open files"
+        raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")
 
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:
@@ -96,8 +107,11 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
     try:
         bound = config.bind_socket()
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
-        return EXIT_ADDRESS
-    DrainingServer(config, app, settings.drain_s).run([bound])
+        return EXIT_START
+    try:
+        DrainingServer(config, app, settings.drain_s).run([bound])
+    except SystemExit:  # with 3, too, where the application did not start; the log says why
+        return EXIT_START
     return 0
 
 

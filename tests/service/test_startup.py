@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from contract.seal import DESCRIPTION
 from service.settings import Settings
 from tests.conftest import ROOT
 
+Ended = subprocess.CompletedProcess[str]
+
 
 @pytest.fixture
 def bundle(tmp_path):
@@ -24,11 +27,14 @@ def bundle(tmp_path):
     return target
 
 
-def start(**settings: str) -> subprocess.CompletedProcess[str]:
+def start(open_files: int = 0, held: Sequence[int] = (), **settings: str) -> Ended:
+    """Run a service that is expected to end, with a limit on its files and some of them `held`."""
     environment = {**os.environ, "XPRO_PORT": "0", **settings}
+    limit = f"ulimit -n {open_files};" if open_files else ""
     return subprocess.run(
-        [sys.executable, "-m", "service"],
+        ["/bin/sh", "-c", f"{limit} exec {sys.executable} -m service"],
         cwd=ROOT,
+        pass_fds=held,
         env=environment,
         capture_output=True,
         text=True,
@@ -127,6 +133,24 @@ def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
     assert ended.returncode == 2
     assert word in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_more_streams_than_open_files_allow_are_a_wrong_setting():
+    ended = start(open_files=48, XPRO_STREAMS="64")
+    assert ended.returncode == 2
+    assert "XPRO_STREAMS=64 needs 320 open files, and the limit is 48" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
+    held = [os.dup(2) for _ in range(200)]
+    try:
+        ended = start(open_files=320, held=held, XPRO_STREAMS="64")
+    finally:
+        for each in held:
+            os.close(each)
+    assert ended.returncode == 1
+    assert "no process could be started" in ended.stderr
 
 
 def test_a_port_in_use_ends_the_service_with_a_message(service):
