@@ -32,7 +32,7 @@ def start(open_files: int = 0, held: Sequence[int] = (), **settings: str) -> End
     environment = {**os.environ, "XPRO_PORT": "0", **settings}
     limit = f"ulimit -n {open_files};" if open_files else ""
     return subprocess.run(
-        ["/bin/sh", "-c", f"{limit} exec {sys.executable} -m service"],
+        ["/bin/sh", "-c", f'{limit} exec "$0" -m service', sys.executable],
         cwd=ROOT,
         pass_fds=held,
         env=environment,
