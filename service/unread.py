@@ -28,7 +28,7 @@ class UnreadBodies:
         if not any(name in _OF_A_BODY for name, _ in scope.get("headers", ())):
             await self._app(scope, receive, send)
             return
-        more, answered = True, False
+        more, put_off = True, False
 
         async def receive_and_note() -> Message:
             nonlocal more
@@ -36,14 +36,14 @@ class UnreadBodies:
             more = message.get("more_body", False)
             return message
 
-        async def send_all_but_the_end(message: Message) -> None:
-            nonlocal answered
+        async def put_off_the_end(message: Message) -> None:
+            nonlocal put_off
             end = message["type"] == "http.response.body" and not message.get("more_body")
-            await send({**message, "more_body": True} if end else message)
-            answered = end
+            put_off = end and more
+            await send({**message, "more_body": True} if put_off else message)
 
-        await self._app(scope, receive_and_note, send_all_but_the_end)
-        if answered:
+        await self._app(scope, receive_and_note, put_off_the_end)
+        if put_off:
             # Cancelled when the time for draining is over.
             with suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(self._timeout_s):
