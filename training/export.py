@@ -72,7 +72,7 @@ def _quantise(
     bundle: Path, data: DataFolder, cache: Cache, thresholds: Sequence[float], config: TrainConfig
 ) -> dict[str, Any]:
     # Imported here: NNCF is not needed to export without data, nor to read a bundle.
-    from training.quantise import add_int8
+    from training.int8 import add_int8
 
     judged: dict[SplitName, Sequence[Row]] = {
         "validation": data.split.validation,
@@ -123,7 +123,7 @@ def write_golden(bundle: Path, size: int) -> None:
     )
     arrays: dict[str, Any] = {"image": images, "probabilities": probabilities, "logits": logits}
     if (bundle / INT8).exists():
-        from training.quantise import predict
+        from training.int8 import predict
 
         arrays["int8_probabilities"] = predict(bundle / INT8, images)
     (bundle / GOLDEN).parent.mkdir()

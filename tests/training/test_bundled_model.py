@@ -11,7 +11,7 @@ from contract.pixels import to_model_input
 from contract.radiograph import read
 from training.config import read_config
 from training.data import read_folder
-from training.quantise import predict
+from training.int8 import predict
 
 BUNDLED = Path(__file__).parents[2] / "models" / "xpro-demo"
 

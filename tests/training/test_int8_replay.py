@@ -13,8 +13,8 @@ from contract.bundle import Bundle, find_bundle, open_bundle
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph, read
 from service.engine import PROBABILITY_TOLERANCE
+from training.int8 import predict
 from training.phantom import draw_phantom
-from training.quantise import predict
 
 BUNDLED = Path(__file__).parents[2] / "models" / "xpro-demo"
 ALLOWED = PROBABILITY_TOLERANCE["int8"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openvino
 import pytest
+from openvino import opset13
 
 from contract.bundle import GOLDEN, INT8, INT8_MAX_AUROC_FALL, open_bundle
 from contract.findings import FINDINGS
@@ -70,7 +71,7 @@ def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_hea
 def test_int8_answers_stay_near_those_of_float32(
     smoke: SmokeRun, quantised: Path, images: np.ndarray
 ) -> None:
-    from training.quantise import predict
+    from training.int8 import predict
 
     difference = np.abs(predict(smoke.bundle, images) - predict(quantised / INT8, images))
     assert 0 < difference.max() < 0.1
@@ -103,6 +104,54 @@ def test_processors_without_vnni_answer_as_those_with_it(
 ) -> None:
     differences = differ_between_processors(quantised / INT8, images[:40], tmp_path)
     assert max(differences.values()) <= ALLOWED
+
+
+def convolve_then_average(kernel: int, *, heard_twice: bool = False) -> openvino.Model:
+    """A convolution whose result is averaged 2 x 2, with `heard_twice` also added up as it is."""
+    weights = np.random.default_rng(1).normal(size=(4, 6, kernel, kernel)).astype(np.float32)
+    image = opset13.parameter([1, 6, 8, 8], name="image")
+    none = [kernel // 2] * 2
+    convolved = opset13.convolution(image, opset13.constant(weights), [1, 1], none, none, [1, 1])
+    averaged = opset13.avg_pool(convolved, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True)
+    outputs = [opset13.relu(averaged)]
+    if heard_twice:
+        outputs.append(opset13.reduce_sum(convolved, [2, 3]))
+    return openvino.Model(outputs, [image], "convolve_then_average")
+
+
+def answer(network: openvino.Model) -> list[np.ndarray]:
+    image = np.random.default_rng(2).normal(size=(1, 6, 8, 8)).astype(np.float32)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    return list(openvino.compile_model(network, "CPU", exact)([image]).values())
+
+
+def work(network: openvino.Model) -> list[str]:
+    kinds = [operation.get_type_name() for operation in network.get_ordered_ops()]
+    return [kind for kind in kinds if kind in ("Convolution", "AvgPool")]
+
+
+def test_averages_go_before_pointwise_convolutions_and_change_no_answer() -> None:
+    from training.quantise import average_first
+
+    network = convolve_then_average(kernel=1)
+    expected = answer(network)
+    average_first(network)
+    assert work(network) == ["AvgPool", "Convolution"]
+    np.testing.assert_allclose(answer(network), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "heard_twice"), [(3, False), (1, True)])
+def test_averages_stay_behind_convolutions_of_neighbours_and_those_heard_elsewhere(
+    kernel: int, heard_twice: bool
+) -> None:
+    from training.quantise import average_first
+
+    network = convolve_then_average(kernel, heard_twice=heard_twice)
+    expected = answer(network)
+    average_first(network)
+    assert work(network) == ["Convolution", "AvgPool"]
+    for now, before in zip(answer(network), expected, strict=True):
+        np.testing.assert_array_equal(now, before)
 
 
 def test_bundle_says_what_int8_costs_and_holds_it_where_that_is_little(smoke: SmokeRun) -> None:
@@ -141,7 +190,7 @@ def make_one_channel_loud(network: Any, times: float) -> None:
 @pytest.fixture(scope="module")
 def apart(smoke: SmokeRun) -> list[Row]:
     """Rows with and without effusion, as labels say that float32 tells apart without a mistake."""
-    from training.quantise import predict
+    from training.int8 import predict
 
     rows = smoke.data.split.train
     places = [smoke.cache.index[row.image] for row in rows]
@@ -159,8 +208,8 @@ def test_network_that_int8_ruins_is_left_out_and_its_description_says_how_bad_it
 ) -> None:
     from training.export import write_saved_model
     from training.fit import load_best
+    from training.int8 import add_int8, predict
     from training.network import build_calibrated
-    from training.quantise import add_int8, predict
 
     network = load_best(smoke.config, smoke.run)
     make_one_channel_loud(network, times=1e4)
@@ -181,7 +230,7 @@ def test_network_that_int8_ruins_is_left_out_and_its_description_says_how_bad_it
 def test_network_that_ranks_as_before_in_int8_is_kept(
     smoke: SmokeRun, apart: list[Row], tmp_path: Path
 ) -> None:
-    from training.quantise import add_int8
+    from training.int8 import add_int8
 
     bundle = tmp_path / "1"
     shutil.copytree(smoke.bundle, bundle, ignore=shutil.ignore_patterns("openvino"))
