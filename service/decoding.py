@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import errors
-from contract.errors import InputError, InputWarning, UnusableFile
+from contract.errors import InputWarning
+from service.decode_errors import ERRORS, DecodeCrashed, DecodeTimeout, NoDecoder
 from service.decode_process import Worker, preload
-from service.decode_worker import OUT_OF_MEMORY, Answer
+from service.decode_worker import Answer
 from service.observability import log_event
 
 _WATCH_INTERVAL_S: Final = 0.25
@@ -38,43 +38,6 @@ class DecodedInput(NamedTuple):
     bits: int
     sha256: str
     warnings: tuple[InputWarning, ...]
-
-
-class NoDecoder(Exception):
-    """No worker process runs and none can be started; try again in `retry_after_s` seconds."""
-
-    retry_after_s: Final = 5
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"The service cannot start a process to decode in; try again in {self.retry_after_s} s."
-        )
-
-
-class DecodeTimeout(UnusableFile):
-    """The file takes longer to decode than any radiograph does."""
-
-    code = "decode_timeout"
-
-
-class DecodeCrashed(UnusableFile):
-    """The file brought the decoder down."""
-
-    code = "decode_crashed"
-
-
-class DecodeMemory(UnusableFile):
-    """The file needs more memory to decode than a worker has."""
-
-    code = OUT_OF_MEMORY
-
-
-# Only bytes and JSON cross the pipe, so errors come as codes.
-_ERRORS: Final[dict[str, type[InputError]]] = {
-    kind.code: kind
-    for kind in (*vars(errors).values(), DecodeMemory)
-    if isinstance(kind, type) and issubclass(kind, InputError)
-}
 
 
 class Decoder:
@@ -199,7 +162,7 @@ def _crashed() -> DecodeCrashed:
 
 def _unpack(answer: dict[str, Any], arrays: list[NDArray[np.uint8]]) -> DecodedInput:
     if "code" in answer:
-        raise _ERRORS[answer["code"]](answer["detail"])
+        raise ERRORS[answer["code"]](answer["detail"])
     warnings = tuple(InputWarning(*warning) for warning in answer["warnings"])
     pixels, display = arrays
     file_format, width, height, bits, sha256 = answer["facts"]

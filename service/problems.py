@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import InputError, UnsupportedFormat
-from service.decoding import NoDecoder
+from service.decode_errors import NoDecoder
 from service.observability import log_failure
 from service.scheduling import LineFull
 from service.uploads import UploadError

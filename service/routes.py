@@ -1,17 +1,11 @@
 """What is asked about a radiograph: HTTP only, what comes in and what goes out."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Annotated, Any, Final, Never
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from contract.errors import InputError
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
 from service.documentation import BODY, PROBLEMS, describe_png
@@ -20,7 +14,7 @@ from service.metrics import Metrics
 from service.model import Model
 from service.rendering import render_overlay, render_png
 from service.schemas import Prediction
-from service.state import State
+from service.turn import take_turn
 
 router = APIRouter()
 
@@ -31,70 +25,6 @@ _DISCLAIMER: Final = "For research and evaluation only; not a medical device, no
 
 class _Png(Response):
     media_type = "image/png"
-
-
-class _Turn:
-    """One file's way through decoding and one version of the model, in a lane of the line."""
-
-    def __init__(self, request: Request, state: State, data: bytes) -> None:
-        self.model = state.model
-        self._request = request
-        self._state = state
-        self._metrics = _metrics(request)
-        self._data = data
-
-    async def check_client(self) -> None:
-        """Raise ClientDisconnect where the client has gone; go before each part of the work.
-
-        Asking has the server read on, which it stops while much of a body lies unread; so it is
-        the first time that lets it see the client go afterwards.
-        """
-        if await self._request.is_disconnected():
-            raise ClientDisconnect
-
-    async def decode(self, display_side: int = 0) -> DecodedInput:
-        """Decode the file; `display_side` as for Decoder.decode."""
-        await self.check_client()
-        size = self.model.bundle.input_size
-        try:
-            with self._metrics.decode.time():
-                decoded = await self._state.decoder.decode(self._data, size, display_side)
-        except InputError as error:
-            self._metrics.count_decode_failure(error.code)
-            self._request.state.sha256 = await asyncio.to_thread(_sha256, self._data)
-            raise
-        self._request.state.sha256 = decoded.sha256
-        return decoded
-
-    async def infer(self, decoded: DecodedInput) -> Outputs:
-        """Answer the file."""
-        await self.check_client()
-        self._request.state.model = self.model.bundle.digest
-        with self._metrics.inference.time():
-            return await self._state.inference.infer(self.model.engine, decoded.pixels)
-
-
-@asynccontextmanager
-async def _turn(request: Request) -> AsyncIterator[_Turn]:
-    """Read the body and wait in line; a full line refuses before the body is read."""
-    state: State = request.app.state.service
-    state.line.check()
-    async with (
-        state.uploads.receive(request) as data,
-        state.line.turn(partial(_leave, request)),
-    ):
-        yield _Turn(request, state, data)
-
-
-async def _leave(request: Request) -> Never:
-    """Raise ClientDisconnect as soon as the client has gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    raise ClientDisconnect
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _metrics(request: Request) -> Metrics:
@@ -114,7 +44,7 @@ async def predict(
     maps: Annotated[bool, Query(description="also return the class activation maps")] = False,
 ) -> Response:
     """Post a PNG, JPEG or DICOM file as the one part `file`; its content tells the format."""
-    async with _turn(request) as turn:
+    async with take_turn(request) as turn:
         decoded = await turn.decode()
         outputs = await turn.infer(decoded)
     _metrics(request).observe_probabilities(outputs.probabilities)
@@ -172,7 +102,7 @@ async def radiograph(request: Request) -> Response:
 
     Nothing is enlarged. A viewer without a DICOM decoder shows it; the page does.
     """
-    async with _turn(request) as turn:
+    async with take_turn(request) as turn:
         decoded = await turn.decode(_RADIOGRAPH_SIDE)
         await turn.check_client()
         png = await asyncio.to_thread(render_png, decoded.display)
@@ -203,7 +133,7 @@ async def explain(
     The colours run over the range of this one map: they say where the evidence is strongest, not
     how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers.
     """
-    async with _turn(request) as turn:
+    async with take_turn(request) as turn:
         decoded = await turn.decode(_OVERLAY_SIDE)
         outputs = await turn.infer(decoded)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]

@@ -75,21 +75,6 @@ def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
     return Cache(folder, index)
 
 
-def open_cache(files: dict[str, Path], size: int, folder: Path) -> Cache:
-    """Open a filled cache.
-
-    Raises CacheError, naming what differs, for another contract version, size or set of files, and
-    for one that is not filled.
-    """
-    index, filled = _index_prepared(files, size, folder)
-    if not filled:
-        raise CacheError(
-            f"The cache {folder} holds {len(index)} of {len(files)} images; "
-            "fill it with `python -m training prepare`."
-        )
-    return Cache(folder, index)
-
-
 def _index_prepared(files: dict[str, Path], size: int, folder: Path) -> tuple[dict[str, int], bool]:
     """Return the places of those of `files` that the cache holds, and whether it is filled.
 

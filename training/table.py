@@ -62,8 +62,8 @@ def read_table(path: Path) -> tuple[Row, ...]:
     none, an empty name or an image that occurs twice.
     """
     with open_text(path) as file:
-        reader = csv.reader(file)
-        columns = next(reader, [])
+        reader = csv.reader(file, skipinitialspace=True)
+        columns = [column.strip() for column in next(reader, [])]
         _refuse_repeats(path, columns)
         if set(_NIH_COLUMNS) <= set(columns):
             parse = _parse_nih

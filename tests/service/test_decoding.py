@@ -20,8 +20,9 @@ import pytest
 from contract.errors import DamagedFile, InputError
 from contract.pixels import to_display, to_model_input
 from contract.radiograph import read
+from service.decode_errors import DecodeCrashed, DecodeMemory, DecodeTimeout, NoDecoder
 from service.decode_worker import TASK_HEAD
-from service.decoding import DecodeCrashed, DecodeMemory, Decoder, DecodeTimeout, NoDecoder
+from service.decoding import Decoder
 from tests.conftest import ROOT, wait_until
 from tests.service.conftest import encode
 

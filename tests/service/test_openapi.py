@@ -2,7 +2,7 @@
 
 from contract.errors import InputError
 from service import openapi
-from service.decoding import DecodeCrashed, DecodeMemory, DecodeTimeout
+from service.decode_errors import DecodeCrashed, DecodeMemory, DecodeTimeout
 from service.schemas import Health, Prediction, Problem
 
 

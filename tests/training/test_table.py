@@ -34,7 +34,11 @@ def labels(*present: str) -> tuple[int, ...]:
     return tuple(int(finding in present) for finding in FINDINGS)
 
 
-@pytest.mark.parametrize("text", [NIH_2017, NIH_NEWER], ids=["Gender and png", "Sex and jpg"])
+@pytest.mark.parametrize(
+    "text",
+    [NIH_2017, NIH_NEWER, NIH_NEWER.replace(",", ", ")],
+    ids=["Gender and png", "Sex and jpg", "spaces behind commas"],
+)
 def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text: str) -> None:
     assert read_table(write(tmp_path, text)) == (
         Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA"),
