@@ -32,11 +32,13 @@ def main() -> int:
     from service.model import load_model
     from service.observability import configure_logging
     from service.settings import Settings, SettingsError
+    from service.tls import check_tls
 
     configure_logging()
     try:
         settings = Settings.from_environment()
         _allow_open_files(settings.streams)
+        check_tls(settings)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
     except SettingsError as error:
@@ -100,13 +102,9 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
         timeout_graceful_shutdown=settings.shutdown_s,
     )
     try:
-        config.load()
-    except OSError as error:  # ssl.SSLError too
-        print(f"Wrong setting: XPRO_TLS_*: {error.strerror or error}.", file=sys.stderr)
-        return EXIT_SETTINGS
-    try:
         bound = config.bind_socket()
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
+        print(f"Port {settings.port} of {settings.host} cannot be had.", file=sys.stderr)
         return EXIT_START
     try:
         DrainingServer(config, app, settings.drain_s).run([bound])

@@ -3,9 +3,10 @@
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,7 +21,8 @@ from pydantic import (
 
 from contract.bundle import Precision
 
-_PREFIX = "XPRO_"
+_PREFIX: Final = "XPRO_"
+_HOST_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class SettingsError(Exception):
@@ -40,7 +42,8 @@ def available_cores() -> int:
 def _split(names: object) -> object:
     if not isinstance(names, str):
         return names
-    return tuple(name.strip().lower() for name in names.split(",") if name.strip())
+    hosts = (name.strip().lower().removesuffix(".") for name in names.split(","))
+    return tuple(host for host in hosts if host)
 
 
 def is_loopback(host: str) -> bool:
@@ -52,7 +55,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Settings(BaseModel):
-    """Each field is the variable XPRO_ and its name in capitals; README lists them."""
+    """Each field is the variable XPRO_ and its name in capitals; docs/service.md lists them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -80,6 +83,13 @@ class Settings(BaseModel):
     drain_s: float = Field(default=2.0, ge=0, le=600)
     shutdown_s: int = Field(default=22, ge=1, le=600)
 
+    @property
+    def address(self) -> str:
+        """Where the service listens, as a URL."""
+        scheme = "https" if self.tls_cert else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
     @field_validator("precision")
     @classmethod
     def _check_precision(
@@ -88,6 +98,17 @@ class Settings(BaseModel):
         if precision == "int8" and earlier.data.get("engine") == "tensorflow":
             raise ValueError("TensorFlow answers in float32 only; take openvino for int8")
         return precision
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if host != "*" and not _HOST_NAME.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is no name of a host; leave out scheme, port and patterns, * alone "
+                    "stands for any name, and addresses pass anyway"
+                )
+        return hosts
 
     @model_validator(mode="after")
     def _room_for_one(self) -> Self:
@@ -131,4 +152,8 @@ class Settings(BaseModel):
             if not first["loc"]:  # of several settings together; the message names them
                 raise SettingsError(f"{first['ctx']['error']}.") from error
             name = _PREFIX + str(first["loc"][0]).upper()
-            raise SettingsError(f"{name}: {first['msg']}.") from error
+            if first["type"] == "extra_forbidden":
+                detail = f"{name} is no setting of the service; docs/service.md lists them."
+                raise SettingsError(detail) from error
+            reason = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"{name}: {reason}.") from error

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from contract.bundle import GOLDEN, INT8, Bundle, Precision
 from contract.findings import FINDINGS
 from contract.seal import BundleError
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 PROBABILITY_TOLERANCE: Final[dict[Precision, float]] = {"float32": 1e-4, "int8": 0.01}
 """Largest difference of a probability between engines and machines, by precision.
@@ -43,7 +43,8 @@ class Engine(Protocol):
 def open_engine(settings: Settings, bundle: Bundle) -> Engine:
     """Load the network of a verified bundle into the engine and precision that the settings name.
 
-    Raises BundleError where the engine cannot read it or the bundle lacks the precision.
+    Raises BundleError where the engine cannot read it or the bundle lacks the precision,
+    SettingsError where the engine is not installed.
     """
     preferred = bundle.preferred_precision if settings.engine == "openvino" else "float32"
     precision = settings.precision or preferred
@@ -60,6 +61,11 @@ def open_engine(settings: Settings, bundle: Bundle) -> Engine:
         from service.engine.openvino import OpenVinoEngine
 
         return OpenVinoEngine(bundle, settings.streams, precision)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"XPRO_ENGINE={settings.engine} needs the module {error.name}, which is not installed; "
+            "docs/service.md says what to install."
+        ) from error
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         network = INT8 if precision == "int8" else "the SavedModel"

@@ -119,19 +119,41 @@ def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"XPRO_MODLE_DIR": "x"}, "XPRO_MODLE_DIR"),
+        ({"XPRO_MODLE_DIR": "x"}, "XPRO_MODLE_DIR is no setting of the service"),
         ({"XPRO_STREAMS": "none"}, "XPRO_STREAMS"),
         ({"XPRO_ENGINE": "onnx"}, "XPRO_ENGINE"),
         ({"XPRO_PRECISION": "int4"}, "XPRO_PRECISION"),
         ({"XPRO_DECODE_TIMEOUT_S": "-1"}, "XPRO_DECODE_TIMEOUT_S"),
         ({"XPRO_MAX_BUFFERED_MIB": "32"}, "XPRO_MAX_UPLOAD_MIB"),
         ({"XPRO_MAX_UPLOAD_MIB": "512"}, "XPRO_MAX_BUFFERED_MIB"),
+        (
+            {"XPRO_ALLOWED_HOSTS": "a.example,b.example:8000"},
+            "'b.example:8000' is no name of a host",
+        ),
+        ({"XPRO_ALLOWED_HOSTS": "*.example"}, "'*.example' is no name of a host"),
     ],
 )
 def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
     ended = start(**settings)
     assert ended.returncode == 2
     assert word in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_tensorflow_that_is_not_installed_is_a_wrong_setting():
+    """A module that is None in sys.modules is one that cannot be found."""
+    code = "import sys; sys.modules['tensorflow'] = None; from service.__main__ import main; "
+    ended = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit(main())"],
+        cwd=ROOT,
+        env={**os.environ, "XPRO_ENGINE": "tensorflow", "XPRO_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Wrong setting: XPRO_ENGINE=tensorflow needs the module")
     assert "Traceback" not in ended.stderr
 
 
@@ -154,9 +176,11 @@ def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
 
 
 def test_a_port_in_use_ends_the_service_with_a_message(service):
-    ended = start(XPRO_PORT=service.url.rsplit(":", 1)[1])
+    port = service.url.rsplit(":", 1)[1]
+    ended = start(XPRO_PORT=port)
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr.lower()
+    assert f"Port {port} of 127.0.0.1 cannot be had" in ended.stderr
 
 
 def test_on_an_address_that_others_reach_it_starts_only_with_keys_or_told_so(start_service):

@@ -176,14 +176,38 @@ def test_for_the_health_check_too_an_empty_port_is_none():
     assert healthcheck("http://127.0.0.1:") in (0, 1)  # whoever has port 8000
 
 
-def test_settings_that_make_no_tls_end_the_start(server, tmp_path):
+def test_settings_that_make_no_tls_end_the_start(server):
     alone = start(XPRO_TLS_CERT=server["XPRO_TLS_CERT"])
     assert (alone.returncode, "XPRO_TLS_KEY" in alone.stderr) == (2, True)
-    (tmp_path / "key").write_text("no key")
-    for key in ("key", "nowhere"):
-        ended = start(**{**server, "XPRO_TLS_KEY": str(tmp_path / key)})
-        assert ended.returncode == 2
-        assert ended.stderr.startswith("Wrong setting: XPRO_TLS")
-        assert "Traceback" not in ended.stderr
     ended = start(XPRO_TLS_CLIENT_CA=server["XPRO_TLS_CERT"])
     assert (ended.returncode, "XPRO_TLS_CERT" in ended.stderr) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def wrong(authority, server, tmp_path_factory) -> Path:
+    """A folder of files that do not do for TLS."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "no-pem").write_text("neither key nor certificate")
+    shutil.copy(authority.issue("other")[1], folder / "other.key")
+    with_password = ("-aes256", "-passout", "pass:secret", "-out", folder / "locked.key")
+    subprocess.run(["openssl", "pkey", "-in", server["XPRO_TLS_KEY"], *with_password], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "why"),
+    [
+        ("XPRO_TLS_CERT", "nowhere", "cannot be read: No such file"),
+        ("XPRO_TLS_CERT", "no-pem", "holds no certificate in PEM"),
+        ("XPRO_TLS_KEY", "no-pem", "holds no private key in PEM"),
+        ("XPRO_TLS_KEY", "other.key", "is not the key of"),
+        ("XPRO_TLS_KEY", "locked.key", "has a password"),
+        ("XPRO_TLS_CLIENT_CA", "no-pem", "holds no certificate in PEM"),
+        ("XPRO_TLS_CLIENT_CA", "", "cannot be read: Is a directory"),
+    ],
+)
+def test_a_file_that_does_not_do_for_tls_is_named_with_the_reason(server, wrong, name, file, why):
+    ended = start(**{**server, name: str(wrong / file)})
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"Wrong setting: {name}: {wrong / file} {why}")
+    assert "Traceback" not in ended.stderr
