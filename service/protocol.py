@@ -6,6 +6,7 @@ one that nobody reads in `service.unread`.
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
@@ -18,16 +19,32 @@ _CHUNKS_OF_ANY_SIZE: Final = 1024
 _MEAN_CHUNK_BYTES: Final = 256
 """Of those beyond: h11 takes some 6 us for a chunk of any size, and others have to wait."""
 
+_WHAT_TO_SEND: Final = {
+    431: "Send less than 16 KiB of headers and URL.",
+    501: "Send a body with its Content-Length, or with Transfer-Encoding: chunked.",
+}
+
 
 class _BoundedConnection(h11.Connection):
-    """Takes a body for no HTTP whose chunks are so small that they cost more than they bring."""
+    """Refuses what h11 would bear; `refusal` is the status for what is no HTTP.
 
+    Chunks so small that they cost more than they bring, and a request that tells the length of its
+    body in two ways, which another server before this one may read otherwise (RFC 9112, 6.3).
+    """
+
+    refusal = 400
     _chunks = 0
     _bytes = 0
 
     def next_event(self) -> Any:
-        event = super().next_event()
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self.refusal = error.error_status_hint
+            raise
         if isinstance(event, h11.Request):
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                raise h11.RemoteProtocolError("two lengths")
             self._chunks = self._bytes = 0
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
@@ -38,6 +55,7 @@ class _BoundedConnection(h11.Connection):
 
 
 class _BoundedProtocol(H11Protocol):
+    conn: _BoundedConnection
     head_timeout_s: float
     body_timeout_s: float
     _waiting: "_Timer | None" = None
@@ -84,13 +102,14 @@ class _BoundedProtocol(H11Protocol):
             return
         # With its length: a close with bytes unread resets the connection, and a client that
         # read on to its end would meet that instead of the answer.
-        body = msg.encode("ascii")
+        status = HTTPStatus(self.conn.refusal)
+        body = _WHAT_TO_SEND.get(status, msg).encode("ascii")
         headers = [
             ("content-type", "text/plain; charset=utf-8"),
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        response = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
         events = (response, h11.Data(data=body), h11.EndOfMessage())
         self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
         self.transport.close()

@@ -156,6 +156,26 @@ def test_closed_connections_leave_no_failure_in_the_log(hasty):
     assert not [line for line in lines if line["level"] == "error"]
 
 
+def test_a_head_too_large_that_comes_in_pieces_is_told_so(service):
+    with connect(service) as connection:
+        connection.sendall(HEAD)
+        for name in (b"X-A: ", b"X-B: ", b"X-C: "):
+            connection.sendall(name + b"x" * 8000 + b"\r\n")
+            time.sleep(0.05)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert answer.endswith(b"Send less than 16 KiB of headers and URL.")
+
+
+def test_a_request_that_two_servers_could_end_in_two_places_is_refused(service):
+    both = HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with connect(service) as connection:
+        connection.sendall(both + HEAD + b"\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_what_is_no_http_gets_an_answer_that_says_where_it_ends(hasty):
     with connect(hasty) as connection:
         connection.sendall(b"no request at all\r\n\r\n")

@@ -22,7 +22,7 @@ def test_a_name_that_was_made_to_lead_here_is_refused(service, host):
 
 
 def test_names_of_ones_own_are_a_setting(start_service):
-    with start_service(XPRO_ALLOWED_HOSTS="xpro.example, Other.example") as service:
+    with start_service(XPRO_ALLOWED_HOSTS="xpro.example, Other.example.") as service:
         for host, status in (("XPRO.example:443", 200), ("other.example", 200), ("x.example", 421)):
             assert service.client.get("/health", headers={"Host": host}).status_code == status
     with start_service(XPRO_ALLOWED_HOSTS="*") as service:
@@ -77,6 +77,6 @@ def test_what_a_client_claims_to_have_been_forwarded_changes_nothing(service):
 
 def test_headers_beyond_16_kib_are_refused(service):
     answer = service.client.get("/health", headers={f"X-{n}": "x" * 1000 for n in range(17)})
-    assert answer.status_code in (400, 431)  # 400 where it came in several pieces
+    assert answer.status_code == 431
     assert service.client.get("/health", headers={"X": "x" * 10_000}).status_code == 200
-    assert service.client.get("/health?" + "x" * 40_000).status_code in (400, 431)
+    assert service.client.get("/health?" + "x" * 40_000).status_code == 431
