@@ -51,13 +51,19 @@ async function post(path, file, signal, onBusy) {
   }
 }
 
+/** Whether another key would help. */
+export function needsKey(refused) {
+  return refused.problem.status === 401 || refused.problem.code === "missing_scope";
+}
+
 /** Send a request with the key; where that is not good enough, ask the person for one. */
 async function send(path, options) {
   for (;;) {
     const used = accessKey();
     const response = await sendWith(used, path, options);
-    if (response.status !== 401) return response;
+    if (![401, 403].includes(response.status)) return response;
     const refused = await refusal(response);
+    if (!needsKey(refused)) throw refused;
     if (accessKey() === used) await askForKey(refused); // else another request has asked meanwhile
     options.signal?.throwIfAborted();
   }

@@ -1,6 +1,6 @@
 import { connectAbout } from "./about.js";
 import { accessKey } from "./access.js";
-import { getJson } from "./api.js";
+import { getJson, needsKey } from "./api.js";
 import { Cases } from "./cases.js";
 import { announce, byId, el, readable } from "./dom.js";
 import { connectFiles } from "./files.js";
@@ -133,8 +133,9 @@ async function begin() {
   try {
     start(...await Promise.all([getJson("model"), getJson("web/colours.json")]));
   } catch (error) {
-    const locked = error.problem?.status === 401;
-    const title = locked ? "A key is needed" : "The service cannot be reached";
+    const locked = error.problem && needsKey(error);
+    const refused = error.problem?.status ? error.problem.title : "The service cannot be reached";
+    const title = locked ? "A key is needed" : refused;
     const again = () => {
       byId("welcome").replaceChildren(...welcome);
       begin();

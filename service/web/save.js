@@ -4,7 +4,7 @@ import { announce } from "./dom.js";
 export function curlOf(one, withKey) {
   const url = new URL("predict?maps=true", document.baseURI).href;
   const name = one.file.name.replace(/[\\"]/g, "\\$&"); // curl's own quoting inside -F
-  const key = withKey ? '-H "Authorization: Bearer $XPRO_KEY" ' : "";
+  const key = withKey ? '-H "Authorization: Bearer $KEY" ' : "";
   return `curl ${key}-F ${quote(`file=@"${name}"`)} ${quote(url)}`;
 }
 
@@ -34,7 +34,10 @@ export function save(name, type, text) {
 export function csvOf(cases, findings) {
   const head = ["file", "outcome", "detail", "format", "width", "height", "bits", "sha256",
     "model", "version", "digest", ...findings, ...findings.map((name) => `${name}_positive`)];
-  const lines = cases.filter((one) => one.answer || one.problem).map((one) => lineOf(one, findings));
+  const lines = cases.filter((one) => one.answer || one.problem).map((one) => {
+    const line = lineOf(one, findings);
+    return [...line, ...Array(head.length - line.length).fill("")];
+  });
   return [head, ...lines].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from service.key_file import Key, change_keys, digest, new_key
+from service.key_file import Key, Scope, change_keys, digest, new_key
 from tests.conftest import Service
 from tests.page.test_access import focused, serious_findings
 
@@ -29,11 +29,11 @@ def closed(start_service, file, key) -> Iterator[Service]:  # noqa: ARG001 - mak
         yield running
 
 
-def add_key(file: Path) -> str:
+def add_key(file: Path, scope: Scope = "predict") -> str:
     key = new_key()
     expires = datetime.now(UTC) + timedelta(days=1)
     with change_keys(file) as keys:
-        entry = {"client": "page", "sha256": digest(key.encode()), "scopes": ("predict",)}
+        entry = {"client": "page", "sha256": digest(key.encode()), "scopes": (scope,)}
         keys.append(Key(expires=expires, **entry))
     return key
 
@@ -60,6 +60,19 @@ def test_the_page_asks_for_a_key_and_works_with_it(open_page, closed, key, drawn
     visit.finish(2)
     assert key not in visit.page.content()
     assert key not in closed.log()
+
+
+def test_a_key_for_something_else_can_be_replaced_by_the_right_one(open_page, closed, file, key):
+    other = add_key(file, "metrics")
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    visit.page.wait_for_timeout(1500)  # until the service has looked at the file
+    enter(visit.page, other)
+    expect(dialog(visit.page)).to_contain_text("lacks the scope `predict`")
+    visit.page.keyboard.press("Escape")
+    expect(visit.page.locator("#welcome")).to_contain_text("A key is needed")
+    visit.page.click("text=Enter a key")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
 
 
 def test_the_key_is_gone_after_loading_the_page_again(open_page, closed, key):
@@ -116,7 +129,7 @@ def test_the_curl_call_names_the_key_without_showing_it(open_page, closed, key, 
     visit.page.click("#copy-curl")
     expect(visit.page.locator("#live")).to_have_text("Copied")
     copied = visit.page.evaluate("navigator.clipboard.readText()")
-    assert '-H "Authorization: Bearer $XPRO_KEY"' in copied
+    assert '-H "Authorization: Bearer $KEY"' in copied
     assert key not in copied
 
 
