@@ -38,7 +38,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = app.state.service = State.start(settings, model, metrics.queue_wait.observe)
-        metrics.registry.register(StateCollector(state))
+        metrics.registry.register(StateCollector(state, keys))
         watches = [
             asyncio.create_task(state.decoder.watch()),
             asyncio.create_task(follow_versions(state, metrics)),
@@ -52,7 +52,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
             engine=model.engine.name,
             precision=model.engine.precision,
             streams=settings.streams,
-            address=f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}",
+            address=settings.address,
             keys=keys is not None,
         )
         try:
@@ -72,14 +72,20 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
         redirect_slashes=False,
     )
     app.state.metrics = metrics
-    for router in (routes.router, status.router):
+    routers = (routes.router, status.router, page_router())
+    for router in routers:
         app.include_router(router)
-        metrics.expect_failures(route.path for route in router.routes if isinstance(route, Route))
-    app.include_router(page_router())
+    paths = {
+        route.path
+        for routed in (app, *routers)
+        for route in routed.routes
+        if isinstance(route, Route)
+    }
+    metrics.expect_failures(paths)
     problems.install(app)
     document_access(app, needed_scope)
     app.add_middleware(Guard, settings=settings, keys=keys)
     app.add_middleware(problems.UnexpectedErrors)
-    app.add_middleware(RequestLog, count=metrics.count_request)
+    app.add_middleware(RequestLog, count=metrics.count_request, paths=paths)
     app.add_middleware(UnreadBodies, timeout_s=settings.upload_timeout_s)
     return app

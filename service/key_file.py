@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import tempfile
@@ -135,6 +136,7 @@ class KeyFile:
         self._path = path
         self._seen = self._look()
         self._keys = read_keys(path)
+        self._refused = False
         self._looked = time.monotonic()
 
     def find(self, key: bytes) -> Key | None:
@@ -145,6 +147,11 @@ class KeyFile:
             if hmac.compare_digest(each.sha256, given):
                 found = each
         return found
+
+    def refused(self) -> bool:
+        """Whether the file is damaged now, so that the keys read before it are in force."""
+        self._refresh()
+        return self._refused
 
     def _refresh(self) -> None:
         now = time.monotonic()
@@ -158,8 +165,11 @@ class KeyFile:
         try:
             self._keys = read_keys(self._path)
         except KeyFileError as error:
-            log_event("keys_refused", detail=f"{error} The keys read before stay in force.")
+            self._refused = True
+            detail = f"{error} The keys read before stay in force."
+            log_event("keys_refused", logging.WARNING, detail=detail)
         else:
+            self._refused = False
             log_event("keys_read", keys=len(self._keys))
 
     def _look(self) -> tuple[int, ...]:

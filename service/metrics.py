@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from contract.findings import FINDINGS
+from service.key_file import KeyFile
 from service.state import State
 
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -29,7 +30,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "xpro_requests",
-            "Requests by route and outcome: ok, the code of a problem document or client_gone",
+            "Requests by route and outcome: ok, a problem's code, not_ready or client_gone",
             ("route", "code"),
             registry=self.registry,
         )
@@ -101,8 +102,9 @@ class Metrics:
 class StateCollector(Collector):
     """What the running service holds at the moment of asking."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, keys: KeyFile | None) -> None:
         self._state = state
+        self._keys = keys
 
     def collect(self) -> Iterator[Metric]:
         """Read the state."""
@@ -116,11 +118,16 @@ class StateCollector(Collector):
             ("decode_workers_ready", "1 while every worker process runs", state.decoder.alive()),
             ("draining", "1 from SIGTERM on", state.draining),
             ("model_refused", "1 while a newer version is refused", state.refused is not None),
+            (
+                "keys_refused",
+                "1 while the key file is damaged and the keys before it are in force",
+                self._keys is not None and self._keys.refused(),
+            ),
         ):
             yield GaugeMetricFamily(f"xpro_{name}", text, value)
         yield CounterMetricFamily(
             "xpro_decode_worker_restarts",
-            "Worker processes that died or were killed, and were replaced",
+            "Worker processes that died, were killed or had refused 1,000 files, and were replaced",
             state.decoder.restarts,
         )
         facts = {

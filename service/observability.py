@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,9 +43,9 @@ def configure_logging() -> None:
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
-def log_event(event: str, **fields: Any) -> None:
+def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log an event of the service with fields that hold no data of a request."""
-    _LOG.info(event, extra={"fields": fields})
+    _LOG.log(level, event, extra={"fields": fields})
 
 
 def log_failure(request_id: str, error: BaseException) -> None:
@@ -60,11 +60,16 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 class RequestLog:
-    """Gives every request an id, its own and never the client's, counts it and logs one line."""
+    """Gives every request an id, its own and never the client's, counts it and logs one line.
 
-    def __init__(self, app: ASGIApp, count: _Count) -> None:
+    `paths`: those of the application without a part that changes, so that a request refused before
+    it was routed is told by its path too.
+    """
+
+    def __init__(self, app: ASGIApp, count: _Count, paths: Collection[str]) -> None:
         self._app = app
         self._count = count
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the server."""
@@ -91,7 +96,7 @@ class RequestLog:
             await self._app(scope, receive, send_with_id)
         finally:
             took_s = time.monotonic() - started
-            route, code = getattr(scope.get("route"), "path", None), scope["state"].get("code")
+            route, code = self._route(scope), scope["state"].get("code")
             self._count(route, status, code, took_s)
             log_event(
                 "request",
@@ -105,3 +110,8 @@ class RequestLog:
                 model=scope["state"].get("model"),
                 duration_ms=round(took_s * 1000, 1),
             )
+
+    def _route(self, scope: Scope) -> str | None:
+        if scope["path"] in self._paths:
+            return str(scope["path"])
+        return getattr(scope.get("route"), "path", None)

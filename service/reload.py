@@ -1,6 +1,7 @@
 """A new version of the model, placed beside the old one, is taken up without a restart."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +53,8 @@ async def _take_up(state: State, metrics: Metrics) -> None:
         reason = str(error) if isinstance(error, BundleError) else type(error).__name__
         state.refused = reason
         metrics.reloads.labels("refused").inc()
-        log_event("model_refused", reason=reason, serving=state.model.bundle.version)
+        serving = state.model.bundle.version
+        log_event("model_refused", logging.WARNING, reason=reason, serving=serving)
         return
     state.refused = None
     if model is not None:

@@ -24,7 +24,7 @@ async def ready(request: Request) -> Response:
     detail = f"version {version} verified, golden examples replayed by {engine.name}"
     detail += f" in {engine.precision}"
     if state.refused is not None:
-        detail += "; a newer version was refused, the log says why"
+        detail += "; what the model folder holds now was refused, the log says why"
     checks = {
         "model": Check(ok=True, detail=detail),
         "decoding": Check(ok=state.decoder.alive(), detail="worker processes"),
@@ -33,6 +33,8 @@ async def ready(request: Request) -> Response:
         ),
     }
     ok = all(check.ok for check in checks.values())
+    if not ok:
+        request.state.code = "not_ready"
     health = Health(status="ok" if ok else "unavailable", checks=checks)
     return JSONResponse(health.model_dump(), 200 if ok else 503)
 

@@ -244,9 +244,29 @@ def test_a_damaged_file_leaves_the_keys_in_force_and_heals(closed, file, key, da
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert model(closed, key).status_code == 200
+        lines = [line for line in closed.log().splitlines() if "keys_refused" in line]
+        assert json.loads(lines[-1])["level"] == "warning"
     finally:
         file.write_bytes(content)
     wait_for(closed, key, 200)
+
+
+def test_the_metrics_say_while_the_file_is_damaged(closed, file):
+    def refused() -> str:
+        answer = closed.client.get("/metrics", headers=bearer(scraper))
+        return answer.text.partition("\nxpro_keys_refused ")[2].partition("\n")[0]
+
+    content = file.read_bytes()
+    scraper = keys(file, "make", "scraper", "--scope", "metrics")
+    wait_until(lambda: refused() == "0.0")
+    good = file.read_bytes()
+    file.write_text("{")
+    try:
+        wait_until(lambda: refused() == "1.0")
+        file.write_bytes(good)
+        wait_until(lambda: refused() == "0.0")
+    finally:
+        file.write_bytes(content)
 
 
 def test_a_file_whose_mode_was_mended_is_read_again(closed, file, key):

@@ -63,6 +63,19 @@ def test_files_that_give_no_radiograph_are_counted_by_reason(start_service, png)
         assert metrics[f'xpro_requests_total{{code="{reason}",route="/predict"}}'] == 1
 
 
+def test_requests_refused_before_they_are_routed_are_counted_by_their_path(start_service, png):
+    with start_service() as service:
+        service.client.post("/predict", files={"file": png}, headers={"Host": "evil.example"})
+        service.client.get("/openapi.json")
+        service.client.get("/nowhere", headers={"Host": "evil.example"})
+        metrics = read_metrics(service)
+        last = [json.loads(x) for x in service.log().splitlines() if '"unknown_host"' in x]
+    assert metrics['xpro_requests_total{code="unknown_host",route="/predict"}'] == 1
+    assert metrics['xpro_requests_total{code="unknown_host",route="none"}'] == 1
+    assert metrics['xpro_requests_total{code="ok",route="/openapi.json"}'] == 1
+    assert [line["route"] for line in last] == ["/predict", None]
+
+
 def test_failures_are_counted_from_0_on_so_that_the_first_is_seen_as_a_rise(start_service):
     with start_service() as service:
         metrics = read_metrics(service)

@@ -77,7 +77,7 @@ def test_a_damaged_version_is_refused_and_the_old_one_answers(start_service, mod
         assert service.predict(png).json()["model"]["version"] == "1"
         health = service.client.get("/health")
         assert health.status_code == 200
-        assert "newer version was refused" in health.json()["checks"]["model"]["detail"]
+        assert "model folder holds now was refused" in health.json()["checks"]["model"]["detail"]
         (line,) = [json.loads(x) for x in service.log().splitlines() if "model_refused" in x]
         assert "saved_model.pb is damaged" in line["reason"]
         shutil.rmtree(models / "2")

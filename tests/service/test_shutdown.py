@@ -55,6 +55,7 @@ def test_readiness_is_false_and_requests_are_still_answered_while_draining(start
         assert service.client.get("/health/live").status_code == 200
         assert service.predict(png).status_code == 200
         assert service.process.wait(10) == 0
+        assert '"code": "not_ready"' in service.log()
 
 
 def test_under_load_every_request_that_was_accepted_is_answered(start_service, png):
