@@ -20,6 +20,7 @@ from training.commands import (
 from training.errors import TrainingError
 
 _COMMANDS = (inspect, prepare, train, resume, evaluate, compare, export, import_)
+_OF_PATHS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute
@@ -57,7 +58,7 @@ def _run_command() -> int:
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     try:
         arguments.run_command(arguments)
-    except (TrainingError, BundleError, FileExistsError) as error:
+    except (TrainingError, BundleError, *_OF_PATHS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """From pixels to features: the small network of ours, and those of `keras.applications`."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import keras
@@ -133,6 +134,11 @@ def _fold_colours(colour: keras.Model, grey: keras.Model) -> None:
 def _explain(config: TrainConfig, error: Exception) -> str:
     scratch = "or train from scratch with --set pretrained="
     if config.pretrained != "imagenet":
+        if not Path(config.pretrained).is_file():
+            return (
+                f"There is no file {config.pretrained}. Give another with --set "
+                f"pretrained=FILE.h5, {scratch}"
+            )
         return (
             f"The file {config.pretrained} does not hold weights of {config.backbone} without its "
             f"top ({error}). Give another with --set pretrained=FILE.h5, {scratch}"

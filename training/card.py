@@ -70,10 +70,11 @@ def _describe_figures(description: Mapping[str, Any], tested: Mapping[str, Any])
     )
     rules = sorted({finding["threshold_rule"] for finding in description["findings"]})
     macro = _measure(tested["macro_auroc"], tested["macro_auroc_ci"])
+    unseen = "" if "weights" in description else " whom training never saw"
     return (
         "## Figures\n\n"
-        f"On {tested['images']} test images of {tested['patients']} patients whom training never "
-        f"saw, with 95 % intervals over patients. Mean AUROC {macro}.\n\n"
+        f"On {tested['images']} test images of {tested['patients']} patients{unseen}, with 95 % "
+        f"intervals over patients. Mean AUROC {macro}.\n\n"
         f"{_HEAD}\n|---|---|---|---|---|---|---|\n{rows}\n\n"
         f"Thresholds were chosen on validation ({'; '.join(rules)}): cut-offs to begin with, not "
         "operating points for a clinic.\n"

@@ -62,9 +62,9 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
     (fit_folds if config.folds else fit)(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
-        from training.export import export_bundle
+        from training.export import export_bundle, tell_export
 
-        print(f"exported {export_bundle(run, model, data, cache)}")
+        print(tell_export(export_bundle(run, model, data, cache)))
     elif find_spec("tensorflow"):
         # A process has one backend, and export needs TensorFlow.
         command = [sys.executable, "-m", "training", "export", str(run), "--out", str(model)]
@@ -118,9 +118,12 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         "labels": data.label_version,
         "split": f"test of {split.rule}",
     }
+    if config.folds:
+        report["test"]["points_chosen_on"] = "answers out of folds"
     write_folder(run, report, "test", scored, overlays)
     for name in scored:
-        print(f"\n{name}\n{format_report(report[name])}")
+        told = "out of folds" if config.folds and name == "validation" else name
+        print(f"\n{told}\n{format_report(report[name])}")
 
 
 def predict_maps(

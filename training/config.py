@@ -67,6 +67,8 @@ class TrainConfig:
             raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
         if len(self.widths) != len(self.blocks):
             raise ConfigError("widths and blocks must have one entry per stage each.")
+        if min(self.widths) < 1 or min(self.blocks) < 1:
+            raise ConfigError("widths and blocks are at least 1 in each stage.")
         if not (0 < self.validation_share < 1 and 0 < self.test_share < 1):
             raise ConfigError("validation_share and test_share must lie between 0 and 1.")
         if self.backbone == "small" and self.input_size % CONTRAST_GRID:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contract.bundle import CARD, GOLDEN, INT8, list_versions, write_description
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph
+from contract.seal import read_description
 from training.calibrate import Scaling
 from training.card import write_card
 from training.config import TrainConfig, config_from_dict
@@ -66,6 +67,19 @@ def export_bundle(
     (bundle / CARD).write_text(write_card(description, report))
     write_description(bundle, description)
     return bundle.rename(finished)
+
+
+def tell_export(bundle: Path) -> str:
+    """Say where a bundle lies and in which precisions it answers."""
+    int8 = read_description(bundle).get("int8")
+    if int8 is None:
+        return f"exported {bundle}, in float32 only: INT8 needs the run's --data"
+    if int8["kept"]:
+        return f"exported {bundle}, in float32 and INT8"
+    change = int8["macro_auroc_change"]
+    lost = "cannot be judged" if change is None else f"changes macro AUROC by {change:+.4f}"
+    limit = int8["macro_auroc_fall_limit"]
+    return f"exported {bundle}, in float32 only: INT8 {lost}, and a fall of {limit} is allowed"
 
 
 def _quantise(

@@ -67,7 +67,7 @@ def arrange(
     if lacking:
         raise DataError(
             f"{source} lacks {len(lacking)} of {len(rows)} images, as {lacking[0]!r}. Predict them "
-            "too, or evaluate what there is with --split all."
+            "too, or measure what there is: evaluate --predictions with --split all."
         )
     return np.array([predictions[row.image] for row in rows])
 

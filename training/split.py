@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,10 @@ from training.errors import DataError, LeakageError
 from training.table import Row
 
 SplitName = Literal["train", "validation", "test"]
-_NAMED_AT_MOST = 10
+RANDOM: Final = "random by patient"
+"""The rule of a split that another row more or less draws anew, for test too."""
+
+_NAMED_AT_MOST: Final = 10
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def _describe_leak(
         return None
     named = ", ".join(sorted(shared)[:_NAMED_AT_MOST])
     more = ", ..." if len(shared) > _NAMED_AT_MOST else ""
-    return f"{len(shared)} {what}s are in both {name_a} and {name_b}: {named}{more}."
+    are = "s are" if len(shared) > 1 else " is"
+    return f"{len(shared)} {what}{are} in both {name_a} and {name_b}: {named}{more}."
 
 
 def split_by_lists(
@@ -98,7 +102,7 @@ def split_by_patient(
     """Split patients at random: `test_share` of all to test, `validation_share` of the rest."""
     learn, test = _divide_patients(rows, test_share, seed)
     train, validation = _divide_patients(learn, validation_share, seed)
-    return Split(train, validation, test, "random by patient")
+    return Split(train, validation, test, RANDOM)
 
 
 def assign_folds(rows: Sequence[Row], folds: int, seed: int) -> NDArray[np.int64]:

@@ -24,7 +24,15 @@ def test_typo_in_an_override_fails(override: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["epochs=1", "widths=8,16", "validation_share=0", "pretrained=cifar"]
+    "override",
+    [
+        "epochs=1",
+        "widths=8,16",
+        "widths=8,0,8,8",
+        "blocks=1,0,1,1",
+        "validation_share=0",
+        "pretrained=cifar",
+    ],
 )
 def test_fields_that_contradict_each_other_are_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0]):

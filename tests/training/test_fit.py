@@ -155,5 +155,5 @@ def test_fit_that_goes_on_does_not_ask_for_the_weights_it_began_from(tmp_path: P
     save_state(run, model, [{"loss": 0.7}])
     published.unlink()
     fit_rows(config, rows, (), cache, run)
-    with pytest.raises(ConfigError, match="does not hold weights"):
+    with pytest.raises(ConfigError, match="There is no file"):
         fit_rows(config, rows, (), cache, tmp_path / "begun anew")

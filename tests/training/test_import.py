@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(weights, *kind, "--data", work / "data", "--out", out, *options)
     assert done.returncode == 0, done.stderr
     assert "the figures above flatter" in done.stdout
+    assert re.search(r"exported .*brought/1, in float32 (and|only: INT8)", done.stdout)
     return out / "1"
 
 
@@ -67,6 +69,14 @@ def test_imported_bundle_says_where_its_weights_come_from(weights: Path, bundle:
     assert "Weights of others" in description["intended_use"]
     assert "learning_rate" not in description["recipe"]
     assert weights.stem not in json.dumps(description)
+
+
+def test_card_of_an_import_does_not_say_that_training_never_saw_its_test_images(
+    bundle: Path,
+) -> None:
+    card = (bundle / "assets.extra" / "card.md").read_text()
+    assert "may be among them; then the test flatters" in card
+    assert "never saw" not in card
 
 
 def test_imported_bundle_is_calibrated_and_tested_here(bundle: Path) -> None:

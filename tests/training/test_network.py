@@ -111,7 +111,7 @@ def test_one_channel_shows_the_first_kernels_what_three_equal_ones_showed_them(
 def test_file_that_is_missing_or_of_another_network_is_named(tmp_path: Path) -> None:
     import keras
 
-    with pytest.raises(ConfigError, match=r"none\.h5 does not hold weights of densenet121"):
+    with pytest.raises(ConfigError, match=r"There is no file .*none\.h5"):
         build_from(tmp_path / "none.h5")
     small = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     small.save_weights(tmp_path / "other.weights.h5")
@@ -135,7 +135,7 @@ def test_weights_that_cannot_be_had_are_an_error_before_images_are_prepared(
         check=False,
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: The ")
+    assert ended.stderr.startswith("error: The")
     assert "--set pretrained=FILE.h5, or train from scratch with --set pretrained=" in ended.stderr
     assert not any((tmp_path / name).exists() for name in PLACES)
 

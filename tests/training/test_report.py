@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun, call
 from training.curves import draw_aurocs
+from training.predictions import write_predictions
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -108,6 +110,78 @@ def test_bundle_is_reported_with_operating_points_chosen_on_validation(
     # The bundle's own threshold is the first of the rules, from the same rows.
     chosen = effusion["operating_points"][0]["threshold"]
     assert chosen == pytest.approx(effusion["threshold"], abs=1e-5)
+
+
+def test_report_on_images_that_a_bundle_has_learnt_says_so(smoke: SmokeRun, tmp_path: Path) -> None:
+    given = ["--data", smoke.data.folder, "--cache", smoke.cache_folder]
+    assert call("evaluate", smoke.bundle, *given, "--split", "train", "--report", tmp_path) == 0
+    for name in ("report.html", "report.json"):
+        assert "smoke 1 has learnt from these images" in (tmp_path / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def without_one(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Arguments that name the data of the smoke run without one patient's images."""
+    folder = tmp_path_factory.mktemp("without") / "drawn"
+    shutil.copytree(smoke.data.folder, folder)
+    for path in folder.rglob("00000000_*.png"):
+        path.unlink()
+    return ["--data", folder, "--allow-missing", "--cache", folder.parent / "cache"]
+
+
+def test_split_drawn_anew_may_hold_what_a_bundle_or_run_has_learnt_and_that_is_said(
+    smoke: SmokeRun,
+    without_one: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "was trained on another split. Where its patients are among these, it may have learnt"
+    assert call("evaluate", smoke.bundle, *without_one, "--report", tmp_path) == 0
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "report.html").read_text()
+    assert call("compare", smoke.bundle, smoke.bundle, *without_one) == 0
+    assert capsys.readouterr().out.count(said) == 2
+
+
+def test_run_of_another_split_is_cautioned_about_too(
+    smoke: SmokeRun, without_one: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its predictions of all images are there, so that nothing else stops the comparison."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(smoke.run / "run.json", run)
+    rows = [row for part in smoke.data.split.parts().values() for row in part]
+    write_predictions(run / "predictions.csv", rows, np.full((len(rows), len(FINDINGS)), 0.5))
+    assert call("compare", run, run, *without_one) == 0
+    assert capsys.readouterr().out.count(f"{run} was trained on another split") == 2
+
+
+def test_predictions_of_a_run_are_measured_by_its_own_split(
+    smoke: SmokeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = smoke.data.split.parts()
+    given = ["--predictions", smoke.run / "predictions.csv", "--data", smoke.data.folder]
+    assert call("evaluate", *given) == 0
+    told = f"{len(parts['validation'])} of validation, {len(parts['test'])} of test"
+    assert f"Images predicted: {told}." in capsys.readouterr().out
+    assert call("evaluate", *given, "--split", "validation") == 0
+    assert f"{len(parts['validation'])} images" in capsys.readouterr().out
+
+
+def test_place_that_cannot_be_written_is_told_before_the_fit(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/here")):
+        given = ["--profile", "smoke", "--run", tmp_path / "run", "--out", out]
+        assert call("train", "--data", drawn_folder, *given) == 1
+        assert f"--out {out} cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("export", tmp_path / "none", "--out", tmp_path / "out") == 1
+    assert "none/run.json" in capsys.readouterr().err
 
 
 def test_neither_or_both_of_bundle_and_predictions_is_refused(

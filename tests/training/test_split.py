@@ -32,12 +32,12 @@ def test_leaks_between_all_three_pairs_are_named_at_once() -> None:
     with pytest.raises(LeakageError) as raised:
         check_leakage(dict(zip(NAMES, parts, strict=True)))
     for pair in ("train and validation", "train and test", "validation and test"):
-        assert f"1 patients are in both {pair}: 77." in str(raised.value)
+        assert f"1 patient is in both {pair}: 77." in str(raised.value)
 
 
 def test_an_image_under_two_patients_is_found() -> None:
     stolen = Row(row(1).image, "2", row(1).labels)
-    with pytest.raises(LeakageError, match="1 images are in both train and test"):
+    with pytest.raises(LeakageError, match="1 image is in both train and test"):
         check_leakage({"train": [row(1)], "validation": [row(3)], "test": [stolen]})
 
 

@@ -21,11 +21,15 @@ HELP = "compare two bundles, runs or prediction files"
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two: a CSV with predictions or a bundle, and the config that split its data."""
+    """One of the two: a CSV with predictions or a bundle, and the config that split its data.
+
+    `split_sha256`: of the split that a run was fitted on.
+    """
 
     path: Path
     config: TrainConfig | None
     bundle: Bundle | None = None
+    split_sha256: str | None = None
 
 
 def add(parser: ArgumentParser) -> None:
@@ -74,8 +78,10 @@ def _recognise(path: Path) -> _Side:
     if (path / RECORD).is_file():
         if not (path / PREDICTIONS).is_file():
             raise DataError(f"The run {path} has no {PREDICTIONS}; compare its bundle instead.")
-        config = config_from_dict(read_json(path / RECORD)["config"])
-        return _Side(path / PREDICTIONS, config)
+        record = read_json(path / RECORD)
+        config = config_from_dict(record["config"])
+        sha256 = record["data"]["split_sha256"]
+        return _Side(path / PREDICTIONS, config, split_sha256=sha256)
     bundle = open_bundle(find_bundle(path))
     return _Side(bundle.path, config_from_dict(dict(bundle.description["recipe"])), bundle)
 
@@ -84,9 +90,16 @@ def _predict(arguments: Namespace, side: _Side, config: TrainConfig) -> Scored:
     with options.open_data(arguments, config) as data:
         part: SplitName = arguments.split or "test"
         rows = data.split.parts()[part]
+        caution = None
+        if side.bundle:
+            caution = options.find_caution(side.bundle, config, data.split, part)
+        elif side.split_sha256:
+            name = str(side.path.parent)
+            caution = options.find_redraw(name, side.split_sha256, data.split, part)
+        if caution:
+            print(caution)
         if not side.bundle:
             return Scored(rows, arrange(read_predictions(side.path), rows, side.path))
-        options.warn_of_learnt(side.bundle, config, part)
         cache = options.open_images(arguments, config, data)
         start_keras()
         from training.export import predict_bundle

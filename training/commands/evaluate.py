@@ -15,6 +15,7 @@ from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.operating import choose_all_points
 from training.predictions import arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
+from training.record import RECORD, read_json
 
 HELP = "measure a bundle, or predictions in a CSV"
 
@@ -47,13 +48,22 @@ def run(arguments: Namespace) -> None:
 
 
 def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) -> None:
-    config, source = read_config("demo"), arguments.predictions
+    source = arguments.predictions
+    record = source.parent / RECORD
+    # A run's own predictions are of the run's own split.
+    config = (
+        config_from_dict(read_json(record)["config"]) if record.is_file() else read_config("demo")
+    )
     predictions = read_predictions(source)
     part = arguments.split or ALL
     with options.open_data(arguments, config, tables_only=True) as data:
         parts = {str(name): rows for name, rows in data.split.parts().items()}
         every = [row for rows in parts.values() for row in rows]
         known = predicted_rows(predictions, every, source)
+        if part == ALL:
+            counts = {name: sum(row.image in predictions for row in parts[name]) for name in parts}
+            told = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+            print(f"Images predicted: {told}. --split measures one set by itself.")
         rows = known if part == ALL else parts[part]
         scored = Scored(rows, arrange(predictions, rows, source))
         validation = None
@@ -79,7 +89,6 @@ def _evaluate_bundle(arguments: Namespace, prevalence: dict[str, float]) -> None
     with options.open_data(arguments, config) as data:
         if data.split.sha256() != bundle.description["training_data"]["split_sha256"]:
             print("Other data than the bundle was trained on: its split has another hash.")
-        options.warn_of_learnt(bundle, config, part)
         _judge_bundle(arguments, prevalence, bundle, config, data, part)
 
 
@@ -93,6 +102,9 @@ def _judge_bundle(
 ) -> None:
     from training.export import predict_bundle
 
+    caution = options.find_caution(bundle, config, data.split, part)
+    if caution:
+        print(caution)
     cache = options.open_images(arguments, config, data)
     parts = {str(name): rows for name, rows in data.split.parts().items()}
     parts[ALL] = tuple(row for rows in parts.values() for row in rows)
@@ -127,6 +139,7 @@ def _judge_bundle(
         "digest": bundle.digest,
         "intended use": str(bundle.description["intended_use"]),
         **_describe_data(data, part),
+        **({"caution": caution} if caution else {}),
     }
     # `all` holds the validation images a second time.
     kept = {name: one for name, one in scored.items() if part != ALL or name == ALL}

@@ -21,13 +21,12 @@ def add(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> None:
     """Export a finished run once more."""
     start_keras()
-    from training.export import export_bundle
+    from training.export import export_bundle, tell_export
 
     if not arguments.data:
-        print(export_bundle(arguments.run, arguments.out))
-        print("float32 only: give the run's --data for a network in INT8")
+        print(tell_export(export_bundle(arguments.run, arguments.out)))
         return
     config = config_from_dict(read_json(arguments.run / RECORD)["config"])
     with options.open_data(arguments, config) as data:
         cache = options.open_images(arguments, config, data)
-        print(export_bundle(arguments.run, arguments.out, data, cache))
+        print(tell_export(export_bundle(arguments.run, arguments.out, data, cache)))

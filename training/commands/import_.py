@@ -39,7 +39,9 @@ def run(arguments: Namespace) -> None:
     kind = KINDS[arguments.kind]
     weights = read_published(arguments.file, kind)
     origin = describe_origin(arguments.file, arguments.kind, kind)
+    options.check_out(arguments)
     start_keras()
+    from training.export import tell_export
     from training.importers.adopt import adopt, import_config
 
     config = import_config(read_config("densenet121", arguments.set), kind)
@@ -48,4 +50,4 @@ def run(arguments: Namespace) -> None:
         bundle = adopt(weights, origin, config, data, cache, folder, arguments.out)
     print(f"These weights were trained on {kind.trained_on}.")
     print("Where your test images are among those, the figures above flatter.")
-    print(f"exported {bundle}")
+    print(tell_export(bundle))

@@ -12,10 +12,11 @@ from typing import Final
 from contract.bundle import Bundle
 from training.config import PROFILES, TrainConfig, read_config
 from training.data import DataFolder, read_folder
-from training.errors import DataError, RunError
+from training.errors import ConfigError, DataError, RunError
 from training.phantom import write_drawn_folder
 from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
+from training.split import RANDOM, Split
 
 DRAWN: Final = "drawn"
 ALL: Final = "all"
@@ -67,6 +68,19 @@ def chosen_run(arguments: Namespace, name: str) -> Path:
     return run
 
 
+def check_out(arguments: Namespace) -> None:
+    """Make --out; raises ConfigError where nothing can be written there.
+
+    To be called before work that would be lost.
+    """
+    out: Path = arguments.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
+
+
 def chosen_config(arguments: Namespace) -> TrainConfig:
     """Return the profile with its changes; raises ConfigError for a wrong one."""
     return read_config(arguments.profile, arguments.set)
@@ -111,13 +125,28 @@ def try_weights(config: TrainConfig) -> None:
     gc.collect()  # Keras ties a network into cycles that would hold its memory
 
 
-def warn_of_learnt(bundle: Bundle, config: TrainConfig, part: str) -> None:
+def find_caution(bundle: Bundle, config: TrainConfig, split: Split, part: str) -> str | None:
     """Say where a bundle has, or may have, learnt from the images it is measured on."""
     name = f"{bundle.name} {bundle.version}"
     if "weights" in bundle.description:
-        print(f"Who trained the weights of {name} may have used these images, which flatters it.")
-    elif part in ("train", ALL) or (config.folds and part == "validation"):
-        print(f"{name} has learnt from these images, which flatters it.")
+        return f"Who trained the weights of {name} may have used these images, which flatters it."
+    if part in ("train", ALL) or (config.folds and part == "validation"):
+        return f"{name} has learnt from these images, which flatters it."
+    return find_redraw(name, bundle.description["training_data"]["split_sha256"], split, part)
+
+
+def find_redraw(name: str, split_sha256: str, split: Split, part: str) -> str | None:
+    """Say where a model of another split may have learnt from images drawn into this `part`.
+
+    Patients are drawn from those that are there, so one more or less draws all of them anew. Only
+    the official test list stays.
+    """
+    if split.sha256() == split_sha256 or (part == "test" and split.rule != RANDOM):
+        return None
+    return (
+        f"{name} was trained on another split. Where its patients are among these, it may have "
+        "learnt from them, which flatters it."
+    )
 
 
 def open_images(arguments: Namespace, config: TrainConfig, data: DataFolder) -> Cache:

@@ -23,6 +23,7 @@ def run(arguments: Namespace) -> None:
     folder = options.chosen_run(arguments, arguments.profile)
     with options.open_data(arguments, config) as data:
         options.try_weights(config)
+        options.check_out(arguments)
         cache = options.open_images(arguments, config, data)
         start_keras()
         from training.chain import train
