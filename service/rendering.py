@@ -1,12 +1,14 @@
 """Grey images and activation maps -> PNG, from arrays of our own; nothing is parsed here."""
 
 import functools
+import io
 import json
 from typing import Final
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from service.page import FOLDER
 
@@ -25,16 +27,26 @@ _PNG_LEVEL: Final = 1
 _Values = NDArray[np.float64]
 
 
-def render_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode uint8[h,w] as grey or uint8[h,w,3] as RGB PNG."""
-    return bytes(imagecodecs.png_encode(image, level=_PNG_LEVEL))
+def render_png(image: NDArray[np.uint8], disclaimer: str = "") -> bytes:
+    """Encode uint8[h,w] as grey or uint8[h,w,3] as RGB PNG.
+
+    `disclaimer` becomes a text of that keyword in the file (PNG, third edition, section 11.3.3.1).
+    """
+    texts, file = PngInfo(), io.BytesIO()
+    if disclaimer:
+        texts.add_itxt("Disclaimer", disclaimer)
+    Image.fromarray(image).save(file, "PNG", compress_level=_PNG_LEVEL, pnginfo=texts)
+    return file.getvalue()
 
 
-def render_overlay(image: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> bytes:
+def render_overlay(
+    image: NDArray[np.uint8], activation_map: NDArray[np.float32], disclaimer: str
+) -> bytes:
     """Lay an activation map, float32[m,n], over a radiograph, uint8[h,w], and encode it as PNG.
 
-    The colours run over the range of this one map and fade out below it, so the strongest place of
-    a map is always bright: it says where, never how much.
+    `disclaimer`: text in the file, see render_png. The colours run over the range of this one map
+    and fade out below it, so the strongest place of a map is always bright: it says where, never
+    how much.
     """
     height, width = image.shape
     rows = _smoothing(activation_map.shape[0], height)
@@ -43,7 +55,7 @@ def render_overlay(image: NDArray[np.uint8], activation_map: NDArray[np.float32]
     level = np.rint(values * 255).astype(np.uint8)
     keep, add = _blending()
     blended = image[:, :, np.newaxis] * keep[level] + add[level]
-    return render_png(np.rint(blended).astype(np.uint8))
+    return render_png(np.rint(blended).astype(np.uint8), disclaimer)
 
 
 def _normalise(values: _Values) -> _Values:

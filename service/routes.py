@@ -52,8 +52,12 @@ async def predict(
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)
         answer["activation_maps"] = dict(zip(FINDINGS, by_finding.tolist(), strict=True))
-    answer["disclaimer"] = f"{_DISCLAIMER} {turn.model.bundle.description['intended_use']}"
+    answer["disclaimer"] = _disclaim(turn.model)
     return JSONResponse(answer)
+
+
+def _disclaim(model: Model) -> str:
+    return f"{_DISCLAIMER} {model.bundle.description['intended_use']}"
 
 
 def _answer(
@@ -131,12 +135,14 @@ async def explain(
     """Get the radiograph with a finding's activation map over it, at most 1024 pixels a side.
 
     The colours run over the range of this one map: they say where the evidence is strongest, not
-    how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers.
+    how much there is, and they outline no lesion. `/predict?maps=true` gives the numbers. What
+    the model is stands in the file as PNG text `Disclaimer`.
     """
     async with take_turn(request) as turn:
         decoded = await turn.decode(_OVERLAY_SIDE)
         outputs = await turn.infer(decoded)
         activation_map = outputs.activation_maps[:, :, FINDINGS.index(finding)]
         await turn.check_client()
-        png = await asyncio.to_thread(render_overlay, decoded.display, activation_map)
+        text = _disclaim(turn.model)
+        png = await asyncio.to_thread(render_overlay, decoded.display, activation_map, text)
     return _Png(png)

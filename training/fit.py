@@ -86,7 +86,7 @@ def fit_rows(
     callbacks = [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
         _Judge(config, network, loss, selecting, run, history),
-        ProgressBar(len(history), config.epochs, steps),
+        ProgressBar(run.name, len(history), config.epochs, steps),
         *watchers,
     ]
     model.fit(
@@ -158,7 +158,7 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
             new.replace(self._run / WEIGHTS)
         _assign(weights, trained)
         # The state comes last: a kill before it repeats the epoch, and writes the same again.
-        self._journal.add(self._history, best=best)
+        self._journal.add(self._history, best=best and self._validation is not None)
         save_state(self._run, self.model, self._history)
         if is_over(self._history, self._config):
             self.model.stop_training = True

@@ -20,13 +20,13 @@ _BAR_EVERY_S: Final = 60.0
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
-    """One bar over all batches of all epochs; its time left is that of the whole fit."""
+    """One bar over all batches of all epochs of a fit; its time left is that of this fit."""
 
-    def __init__(self, epochs_done: int, epochs: int, batches: int) -> None:
+    def __init__(self, name: str, epochs_done: int, epochs: int, batches: int) -> None:
         super().__init__()
         self._bar = tqdm(
             None,
-            "fit",
+            name,
             epochs * batches,
             initial=epochs_done * batches,
             unit="batch",
@@ -46,12 +46,12 @@ class Journal:
     """HISTORY and CURVES of a run folder, one row and one point per epoch."""
 
     def __init__(self, run: Path, epochs: int) -> None:
-        self._path, self._epochs = run / HISTORY, epochs
+        self._name, self._path, self._epochs = run.name, run / HISTORY, epochs
         # TensorBoard's own writer needs no TensorFlow, which Keras' callback does.
         self._curves = Writer(str(run / CURVES))
 
     def add(self, history: History, *, best: bool) -> None:
-        """Tell of the last epoch of a history; `best` says whether its weights were kept."""
+        """Tell of the last epoch of a history; `best` says whether it was chosen so far."""
         text = io.StringIO()
         table = csv.DictWriter(text, history[-1], lineterminator="\n")
         table.writeheader()
@@ -62,5 +62,7 @@ class Journal:
             self._curves.add_scalar(name, value, len(history))
         self._curves.flush()
         told = "  ".join(f"{name} {value:.4g}" for name, value in measures.items())
-        tqdm.write(f"epoch {len(history)}/{self._epochs}  {told}{'  best so far' * best}")
+        tqdm.write(
+            f"{self._name}, epoch {len(history)}/{self._epochs}  {told}{'  best so far' * best}"
+        )
         sys.stdout.flush()  # a pipe is read while the fit goes on

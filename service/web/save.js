@@ -33,7 +33,8 @@ export function save(name, type, text) {
 /** A table of all finished cases, one line for each file (RFC 4180). */
 export function csvOf(cases, findings) {
   const head = ["file", "outcome", "detail", "format", "width", "height", "bits", "sha256",
-    "model", "version", "digest", ...findings, ...findings.map((name) => `${name}_positive`)];
+    "model", "version", "digest", ...findings, ...findings.map((name) => `${name}_positive`),
+    "disclaimer"];
   const lines = cases.filter((one) => one.answer || one.problem).map((one) => {
     const line = lineOf(one, findings);
     return [...line, ...Array(head.length - line.length).fill("")];
@@ -43,12 +44,13 @@ export function csvOf(cases, findings) {
 
 function lineOf(one, findings) {
   if (one.problem) return [one.file.name, one.problem.code, one.problem.detail];
-  const { input, model, probabilities, findings: calls } = one.answer;
+  const { input, model, probabilities, findings: calls, disclaimer } = one.answer;
   const positive = new Map(calls.map((entry) => [entry.finding, entry.positive]));
   return [one.file.name, "answered", input.warnings.map((each) => each.detail).join(" "),
     input.format, input.width, input.height, input.bits, input.sha256,
     model.name, model.version, model.digest,
-    ...findings.map((name) => probabilities[name]), ...findings.map((name) => positive.get(name))];
+    ...findings.map((name) => probabilities[name]), ...findings.map((name) => positive.get(name)),
+    disclaimer];
 }
 
 function cell(value) {

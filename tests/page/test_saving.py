@@ -66,12 +66,13 @@ def test_saved_csv_has_a_line_for_each_file_and_no_formula(visit, service, drawn
     for row in rows[:-1]:
         assert row["sha256"] == answer["input"]["sha256"]
         assert row["digest"] == answer["model"]["digest"]
+        assert row["disclaimer"] == answer["disclaimer"]
         assert {name: float(row[name]) for name in FINDINGS} == answer["probabilities"]
         assert {
             entry["finding"]: str(entry["positive"]).lower() for entry in answer["findings"]
         } == {name: row[f"{name}_positive"] for name in FINDINGS}
     assert rows[-1]["outcome"] == "unsupported_format"
-    assert {len(row) for row in csv.reader(io.StringIO(text))} == {11 + 2 * len(FINDINGS)}
+    assert {len(row) for row in csv.reader(io.StringIO(text))} == {12 + 2 * len(FINDINGS)}
 
 
 def test_a_report_prints_radiograph_map_findings_and_model_dark_on_white(visit, service, drawn_png):

@@ -47,6 +47,13 @@ def test_a_large_radiograph_is_reduced_and_keeps_its_shape(service):
     assert pixels(post(service, "/explain?finding=Mass", wide)).shape == (500, 1024, 3)
 
 
+def test_an_overlay_says_what_the_model_is_and_a_radiograph_alone_says_nothing(service, png):
+    said = service.predict(png).json()["disclaimer"]
+    plain, overlay = (Image.open(io.BytesIO(post(service, path, png).content)) for path in PATHS)
+    assert overlay.text == {"Disclaimer": said}
+    assert plain.text == {}
+
+
 def test_an_overlay_colours_the_radiograph_where_the_map_is_strong(service, png):
     answer = service.predict(png, maps="true").json()
     for finding in ("Effusion", "Pleural_Thickening"):
@@ -71,14 +78,14 @@ def test_an_overlay_leaves_the_radiograph_untouched_where_the_map_is_weak():
     grey = np.full((90, 90), 100, np.uint8)
     corner = np.zeros((3, 3), np.float32)
     corner[0, 0] = 5
-    overlay = np.asarray(Image.open(io.BytesIO(render_overlay(grey, corner))))
+    overlay = np.asarray(Image.open(io.BytesIO(render_overlay(grey, corner, ""))))
     assert (overlay[60:, 60:] == 100).all()
     strongest = np.array(json.loads((FOLDER / "colours.json").read_bytes())[-1])
     assert np.abs(overlay[0, 0] - (100 * (1 - OPACITY) + strongest * OPACITY)).max() <= 1
 
 
 def test_a_map_without_differences_is_no_error():
-    flat = render_overlay(np.full((90, 90), 100, np.uint8), np.zeros((3, 3), np.float32))
+    flat = render_overlay(np.full((90, 90), 100, np.uint8), np.zeros((3, 3), np.float32), "")
     assert (np.asarray(Image.open(io.BytesIO(flat))) == 100).all()
 
 

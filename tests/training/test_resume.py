@@ -48,8 +48,9 @@ def kill_and_resume(run: Path, history: Path, begin: list[str]) -> None:
     process.send_signal(signal.SIGKILL)
     # Reads until every process that inherited the pipe has ended: no worker outlives the run.
     told, errors = process.communicate(timeout=60)
-    assert f"epoch 1/{EPOCHS}" in told, "a pipe's reader is told while the fit goes on"
-    assert "fit: " in errors
+    name = history.parent.name
+    assert f"{name}, epoch 1/{EPOCHS}" in told, "a pipe's reader is told while the fit goes on"
+    assert f"{name}: " in errors
     assert "tensorflow" not in errors.lower(), errors
     assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
     code, errors = finish("resume", str(run))
