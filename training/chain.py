@@ -51,6 +51,7 @@ def train(
     Everything but the bundle goes into the new folder `run`, `command` (what followed `python -m
     training`) too. Raises FileExistsError where the folder is there already.
     """
+    _check(config, data)
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
     finish(config, data, cache, run, model)
@@ -58,7 +59,7 @@ def train(
 
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     """Do what a run begun by `train` still lacks."""
-    find_and_read_boxes(data.folder)  # what is wrong with them is better said before the fit
+    _check(config, data)
     (fit_folds if config.folds else fit)(config, data.split, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
@@ -77,6 +78,13 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
             f"TensorFlow is not installed here. Where it is, `python -m training export {run} "
             f"--out {model} --data {data.folder}` makes the bundle."
         )
+
+
+def _check(config: TrainConfig, data: DataFolder) -> None:
+    """Raise DataError for what is better said before the fit, and before there is a folder."""
+    find_and_read_boxes(data.folder)
+    if config.folds:
+        assign_folds(learnt_rows(data.split), config.folds, config.seed)
 
 
 def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:

@@ -19,6 +19,8 @@ from training.errors import ConfigError
 RECORD: Final = "run.json"
 CALIBRATION: Final = "calibration.json"
 REPORT: Final = "report.json"
+CHANGES: Final = "changes.patch"
+_CODE: Final = Path(__file__).parent
 _PACKAGES: Final = ("keras", "tensorflow", "jax", "numpy", "pillow", "pydicom", "imagecodecs")
 
 
@@ -30,10 +32,13 @@ def write_record(
     hardware: Mapping[str, Any],
     command: Sequence[str],
 ) -> None:
-    """Write RECORD into the run folder before training starts.
+    """Write RECORD into the run folder before training starts, and CHANGES where code was changed.
 
     `backend` is Keras' own name, `command` what followed `python -m training`.
     """
+    changes = read_changes()
+    if changes:
+        (run / CHANGES).write_text(changes)
     write_json(
         run / RECORD,
         {
@@ -75,7 +80,7 @@ def _read_versions() -> dict[str, str]:
 
 
 def _hash_file(path: str) -> str | None:
-    if path in ("", "imagenet"):
+    if path in ("", "imagenet"):  # Keras holds its own files to a hash
         return None
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -83,17 +88,29 @@ def _hash_file(path: str) -> str | None:
         raise ConfigError(f"pretrained: {path} cannot be read: {error.strerror}.") from None
 
 
-def read_commit() -> str:
-    """Return the git commit of this code, `-dirty` with local changes, "unknown" without git."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+def read_commit(code: Path = _CODE) -> str:
+    """Return the git commit of the code, `-dirty` with local changes, "unknown" without git."""
+    described = _ask_git(code, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    return described.strip() or "unknown"
+
+
+def read_changes(code: Path = _CODE) -> str:
+    """Return what differs from the commit in files that git knows, as a patch."""
+    return _ask_git(code, "diff", "HEAD", "--binary")
+
+
+def _ask_git(code: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            command, cwd=here, capture_output=True, text=True, check=True
+        done = subprocess.run(  # noqa: S603 - fixed commands
+            ["git", *arguments],  # noqa: S607
+            cwd=code,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+        return ""
+    return done.stdout
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from contract.seal import BundleError
 from tests.training.conftest import SmokeRun
 from training.errors import DataError
 from training.phantom import draw_phantom
+from training.record import CHANGES, read_changes, read_commit
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -91,9 +93,30 @@ def test_run_folder_says_all_that_repeats_the_run(smoke: SmokeRun) -> None:
     assert record["backend"] == "tensorflow"
     assert record["hardware"]["cores"] >= 1
     assert record["code_commit"]
+    assert (smoke.run / CHANGES).exists() == bool(read_changes())
     history = (smoke.run / "history.csv").read_text().splitlines()
     assert history[0] == "epoch,loss,val_loss,val_auroc"
     assert len(history) == 1 + smoke.config.epochs
+
+
+def test_changed_code_is_kept_as_a_patch_that_makes_it_from_its_commit(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    code = tmp_path / "code.py"
+    code.write_text("steps = 1\n")
+    assert (read_commit(tmp_path), read_changes(tmp_path)) == ("unknown", "")
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-m", "begin")
+    assert not read_commit(tmp_path).endswith("-dirty")
+    assert read_changes(tmp_path) == ""
+    code.write_text("steps = 2\n")
+    assert read_commit(tmp_path).endswith("-dirty")
+    (tmp_path / "p").write_text(read_changes(tmp_path))
+    git("checkout", "code.py")
+    git("apply", "p")
+    assert code.read_text() == "steps = 2\n"
 
 
 def test_smoke_run_learns_something(smoke: SmokeRun) -> None:

@@ -179,6 +179,16 @@ def test_place_that_cannot_be_written_is_told_before_the_fit(
     assert not (tmp_path / "run").exists()
 
 
+def test_more_folds_than_patients_are_told_before_there_is_a_run(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--profile", "smoke", "--set", "folds=200", "--data", drawn_folder]
+    places = [f"--{name}={tmp_path / name}" for name in ("run", "out", "cache")]
+    assert call("train", *given, *places) == 1
+    assert "200 folds of" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_run_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("export", tmp_path / "none", "--out", tmp_path / "out") == 1
     assert "none/run.json" in capsys.readouterr().err
