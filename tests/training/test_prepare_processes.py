@@ -17,15 +17,16 @@ import pytest
 from tests.training.test_prepare import MARK, mark_first
 
 ROOT = Path(__file__).parents[2]
+COPIES = 4800
 
 
 @pytest.fixture(scope="module")
 def many(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder of 1,320 images, which gives time to end what prepares them."""
+    """Return a data folder of 4,920 images, which gives time to end what prepares them."""
     data = shutil.copytree(drawn_folder, tmp_path_factory.mktemp("many") / "data")
     drawn = sorted((data / "images").iterdir())
     with (data / "Data_Entry_drawn.csv").open("a") as table:
-        for copy in range(1200):
+        for copy in range(COPIES):
             os.link(drawn[copy % len(drawn)], data / "images" / f"copy_{copy}.png")
             table.write(f"copy_{copy}.png,No Finding,{copy % 60}\n")
     return data
@@ -70,7 +71,7 @@ def test_ctrl_c_ends_prepare_with_one_line_and_keeps_what_is_done(
     *bar, last = errors.splitlines()
     assert last == "interrupted"
     assert all(line.strip() == "" or line.startswith("prepare: ") for line in bar), errors
-    assert 0 < count_prepared(tmp_path / "cache") < 1200
+    assert 0 < count_prepared(tmp_path / "cache") < COPIES
 
 
 def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(many: Path, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_killed_prepare_goes_on_where_it_was_and_ends_the_same(many: Path, tmp_p
     workers = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < count_prepared(killed) < 1200
+    assert 0 < count_prepared(killed) < COPIES
     while any(map(psutil.pid_exists, workers)):
         assert time.monotonic() < deadline, "a worker outlives its killed parent"
         time.sleep(0.05)
