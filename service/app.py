@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
@@ -75,17 +75,16 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     routers = (routes.router, status.router, page_router())
     for router in routers:
         app.include_router(router)
-    paths = {
-        route.path
-        for routed in (app, *routers)
-        for route in routed.routes
-        if isinstance(route, Route)
-    }
+    paths = _paths(app, *routers)
     metrics.expect_failures(paths)
     problems.install(app)
     document_access(app, needed_scope)
-    app.add_middleware(Guard, settings=settings, keys=keys)
+    app.add_middleware(Guard, settings=settings, keys=keys, lined=_paths(routes.router))
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(RequestLog, count=metrics.count_request, paths=paths)
     app.add_middleware(UnreadBodies, timeout_s=settings.upload_timeout_s)
     return app
+
+
+def _paths(*routed: FastAPI | APIRouter) -> set[str]:
+    return {route.path for each in routed for route in each.routes if isinstance(route, Route)}

@@ -60,12 +60,11 @@ class Turn:
 
 @asynccontextmanager
 async def take_turn(request: Request) -> AsyncIterator[Turn]:
-    """Read the body and wait in line; a full line refuses before the body is read.
+    """Read the body and wait in line, which had a place before (service.guard).
 
     Raises what Uploads.receive and WaitingLine.turn raise.
     """
     state: State = request.app.state.service
-    state.line.check()
     async with (
         state.uploads.receive(request) as data,
         state.line.turn(partial(_leave, request)),
