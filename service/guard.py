@@ -51,7 +51,7 @@ class Guard:
     """Answers requests that may not pass and notes the client's name of those that may.
 
     `keys`: None where everyone may use the service. `lined`: paths whose POST waits in line; to
-    refuse one here costs three quarters of what it costs in its route, and there may be many.
+    refuse one here costs less than in its route, and a full service refuses many.
     """
 
     def __init__(

@@ -68,7 +68,8 @@ def average_first(network: openvino.Model) -> None:
     """Take means of neighbours before a 1 x 1 convolution instead of after it.
 
     Both are sums, so their order is free, and the convolution is left the fewer points: a quarter
-    of them in the transitions of DenseNet (Huang et al., CVPR 2017), a tenth of its work.
+    of them in the transitions of DenseNet (Huang et al., CVPR 2017). DenseNet121 at 224 pixels has
+    some 2.8e9 products, 3.1e8 of them there, so a twelfth is saved.
     """
     for after in network.get_ordered_ops():
         if after.get_type_name() != "AvgPool":

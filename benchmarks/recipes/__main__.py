@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.recipes import ENDLESS
 from benchmarks.recipes.command import build_parser, fit_and_print
-from benchmarks.recipes.job import ENDLESS
 from benchmarks.recipes.table import format_table
 from training.config import PROFILES, TrainConfig
 

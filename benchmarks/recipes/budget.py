@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import keras
 
-from benchmarks.recipes.job import ENDLESS
+from benchmarks.recipes import ENDLESS
 from training.checkpoint import best_epoch
 from training.config import TrainConfig
 from training.fit import fit_rows

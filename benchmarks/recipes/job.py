@@ -21,8 +21,6 @@ from training.record import read_json, write_json
 from training.split import Split
 from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
 
-ENDLESS: Final = 10_000
-"""So many epochs mean until the budget is used up; a cosine over them is a constant rate."""
 _ASKED: Final = "asked.json"
 _RESULT: Final = "result.json"
 _LOGITS: Final = "logits.npy"

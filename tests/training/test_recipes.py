@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.recipes import ENDLESS
 from benchmarks.recipes.__main__ import RECIPES, main
 from benchmarks.recipes.choices import CHOICES, format_choices, judge
-from benchmarks.recipes.job import ENDLESS, Job
+from benchmarks.recipes.job import Job
 from benchmarks.recipes.table import format_table
 from tests.conftest import wait_until
 from training.config import read_config
