@@ -1,4 +1,4 @@
-"""One decoding worker as the API process sees it: a process, and a socket to ask it over."""
+"""One decoding worker as the API process sees it: a process, a socket and memory for its files."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,14 @@ from typing import Final
 
 import numpy as np
 
+from service.decode_errors import NoDecoder
 from service.decode_worker import ANSWER_HEAD, TASK_HEAD, Answer, serve
 
 _MAX_REFUSALS: Final = 1000
 """imagecodecs 2026.3.6 gives one reference to None away with each damaged PNG, and CPython before
 3.12 aborts at the last of them; a worker begins with some 37,000."""
+_PIECE: Final = 4 << 20
+"""Bytes of a file written before others get the event loop, and kept for the file after it."""
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
@@ -39,6 +42,8 @@ class Worker:
         self._refusals = 0
         # Workers end when this is closed; what multiprocessing sends them at exit they ignore.
         util.Finalize(self, self._socket.close, exitpriority=0)
+        # Through the socket a file would go in pieces of 200 kB, and both sides wait for each.
+        self._memory = os.fdopen(os.memfd_create("file"), "wb", 0)
         with theirs:
             self._process = _CONTEXT.Process(
                 target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
@@ -46,8 +51,9 @@ class Worker:
             try:
                 with _sigterm_held():
                     self._process.start()
+                socket.send_fds(self._socket, [b"m"], [self._memory.fileno()])
             except (OSError, EOFError, RuntimeError) as error:
-                self._socket.close()
+                self._close()
                 if isinstance(error, FileNotFoundError | ConnectionRefusedError):
                     _forget_forkserver()
                 # At a limit of the machine; what multiprocessing raises depends on where it met it.
@@ -61,19 +67,34 @@ class Worker:
     async def ask(self, data: bytes, size: int, display_side: int) -> Answer:
         """Send one file and return the worker's answer and arrays.
 
-        Raises EOFError or OSError where the worker dies.
+        Raises EOFError or OSError where the worker dies, NoDecoder where the file has no room.
         """
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._socket, TASK_HEAD.pack(len(data), size, display_side))
-        await loop.sock_sendall(self._socket, data)
+        await self._write(data)
+        head = TASK_HEAD.pack(len(data), size, display_side)
+        await asyncio.get_running_loop().sock_sendall(self._socket, head)
         (length,) = ANSWER_HEAD.unpack(await self._receive(ANSWER_HEAD.size))
         answer = json.loads(await self._receive(length))
         self._refusals += "code" in answer
+        if len(data) > _PIECE:
+            self._memory.truncate(_PIECE)
         arrays = [
             np.frombuffer(await self._receive(math.prod(shape)), np.uint8).reshape(shape)
             for shape in answer.get("shapes", ())
         ]
         return answer, arrays
+
+    async def _write(self, data: bytes) -> None:
+        self._memory.seek(0)
+        for start in range(0, len(data), _PIECE):
+            if start:
+                await asyncio.sleep(0)
+            piece = memoryview(data)[start : start + _PIECE]
+            try:
+                written = self._memory.write(piece)
+            except OSError:
+                written = 0
+            if written != len(piece):  # a limit on the size of files (ulimit -f) holds for it too
+                raise NoDecoder
 
     async def _receive(self, length: int) -> bytearray:
         loop, buffer, received = asyncio.get_running_loop(), bytearray(length), 0
@@ -99,8 +120,12 @@ class Worker:
 
     def kill(self) -> None:
         """Begin to end the process, whatever it does."""
-        self._socket.close()
+        self._close()
         self._process.kill()
+
+    def _close(self) -> None:
+        self._socket.close()
+        self._memory.close()
 
     def reap(self, timeout_s: float | None) -> bool:
         """Wait for the killed process; return whether it has ended."""

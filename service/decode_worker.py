@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import resource
@@ -32,36 +31,26 @@ _NO_DISPLAY: Final = np.zeros((0, 0), np.uint8)
 
 
 def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
-    """Answer files from the connection until it closes.
+    """Answer files until the connection closes, over which the descriptor of their memory comes.
 
-    A task is TASK_HEAD and the file. The answer is ANSWER_HEAD and JSON with `facts`, `warnings`
-    and `shapes`, then the uint8 of each shape; or JSON with `code` and `detail`.
+    A task is TASK_HEAD, with the file in that memory. The answer is ANSWER_HEAD and JSON: `facts`,
+    `warnings` and `shapes`, with the uint8 of each shape behind it, or `code` and `detail`.
     """
     _confine(memory_mib)
     connection.setblocking(True)
+    _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
     stream = connection.makefile("rwb")
     while head := stream.read(TASK_HEAD.size):
         length, size, display_side = TASK_HEAD.unpack(head)
-        data = _receive(stream, length)
         # Ends the process even inside a decoder that loops, should the API process be gone.
         signal.setitimer(signal.ITIMER_REAL, timeout_s + 1)
-        answer, arrays = _no_memory() if data is None else _answer(data, size, display_side)
+        answer, arrays = _answer(memory, length, size, display_side)
         signal.setitimer(signal.ITIMER_REAL, 0)
         text = json.dumps(answer).encode()
         stream.write(ANSWER_HEAD.pack(len(text)) + text)
         for array in arrays:
             stream.write(array.data)
         stream.flush()
-
-
-def _receive(stream: io.BufferedRWPair, length: int) -> bytes | None:
-    """Take a file; None where there is no memory for it, and then it is thrown away."""
-    try:
-        return stream.read(length)
-    except MemoryError:  # before a byte was taken
-        for start in range(0, length, _MIB):
-            stream.read(min(_MIB, length - start))
-        return None
 
 
 def _confine(memory_mib: int) -> None:
@@ -79,21 +68,18 @@ def _confine(memory_mib: int) -> None:
         os.dup2(nowhere, stream)
 
 
-def _no_memory() -> Answer:
-    detail = "The file needs too much memory to decode; send it at a lower resolution."
-    return {"code": OUT_OF_MEMORY, "detail": detail}, []
-
-
-def _answer(data: bytes, size: int, display_side: int) -> Answer:
+def _answer(memory: int, length: int, size: int, display_side: int) -> Answer:
     """Return the answer for the pipe and the arrays that follow it, in the order of `shapes`."""
     try:
+        data = os.pread(memory, length, 0)
         radiograph = read(data)
         pixels = to_model_input(radiograph, size)
         display = to_display(radiograph, display_side) if display_side else _NO_DISPLAY
     except InputError as error:
         return {"code": error.code, "detail": str(error)}, []
     except MemoryError:
-        return _no_memory()
+        detail = "The file needs too much memory to decode; send it at a lower resolution."
+        return {"code": OUT_OF_MEMORY, "detail": detail}, []
     height, width = radiograph.pixels.shape
     sha256 = hashlib.sha256(data).hexdigest()
     answer = {

@@ -17,13 +17,16 @@ from openvino._offline_transformations import apply_moc_transformations
 from contract.bundle import INT8
 
 _FIXED: Final = ("Parameter", "Constant", "Result")
+_SCALING: Final = ("Convert", "Reshape", "Transpose", "Multiply", "Add", "Subtract")
 
 
 def quantise(bundle: Path, images: Sequence[NDArray[np.uint8]]) -> openvino.Model:
     """Quantise the SavedModel in `bundle` after training, with ranges from images uint8[S,S,1].
 
-    Float32 stay: all before and in the first convolution, whose input has the widest range and
-    whose work is small; the head with its maps, their means and the calibration; spatial means.
+    Float32 stay: all before the first convolution, and it too, unless it sees nothing but the 256
+    grey levels in a fixed scale, which INT8 holds; what is normed by the image, or set against its
+    surroundings, has no such range. The head with its maps, their means and the calibration;
+    spatial means.
     Inputs and outputs are those of the SavedModel.
     """
     network = openvino.Core().read_model(bundle)
@@ -111,33 +114,39 @@ def _is_pointwise(operation: openvino.Node) -> bool:
 def _name_float32(network: openvino.Model) -> list[str]:
     """Name all up to the first convolutions, and the last ones with all after them.
 
-    A single network has one of each, several that answer together have one a member.
+    A single network has one of each, several that answer together have one a member. A first
+    convolution of grey levels in a fixed scale is not named.
     """
     operations = [
         operation
         for operation in network.get_ordered_ops()
         if operation.get_type_name() not in _FIXED
     ]
-    names = [operation.get_friendly_name() for operation in operations]
+    kinds = {operation.get_friendly_name(): operation.get_type_name() for operation in operations}
     sources = {
-        name: [port.get_node().get_friendly_name() for port in operation.input_values()]
-        for name, operation in zip(names, operations, strict=True)
+        operation.get_friendly_name(): [name for name in _name_sources(operation) if name in kinds]
+        for operation in operations
     }
-    convolutions = {
-        name
-        for name, operation in zip(names, operations, strict=True)
-        if operation.get_type_name() == "Convolution"
-    }
+    convolutions = {name for name, kind in kinds.items() if kind == "Convolution"}
+    greys: set[str] = set()
     after_one: set[str] = set()
     before_one: set[str] = set()
-    for name in names:
+    for name, kind in kinds.items():
+        if kind in _SCALING and greys.issuperset(sources[name]):
+            greys.add(name)
         if any(source in after_one | convolutions for source in sources[name]):
             after_one.add(name)
-    for name in reversed(names):
+    for name in reversed(kinds):
         if name in before_one | convolutions:
             before_one.update(sources[name])
-    ends = {name for name in names if name in after_one and name not in before_one}
-    return [name for name in names if name not in after_one or name in ends]
+    firsts = {name for name in kinds if name not in after_one}
+    of_greys = {name for name in firsts & convolutions if greys.issuperset(sources[name])}
+    ends = after_one - before_one
+    return [name for name in kinds if name in firsts - of_greys | ends]
+
+
+def _name_sources(operation: openvino.Node) -> list[str]:
+    return [port.get_node().get_friendly_name() for port in operation.input_values()]
 
 
 @contextlib.contextmanager

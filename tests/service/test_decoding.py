@@ -249,13 +249,29 @@ def test_workers_end_when_the_pool_closes(png):
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+def test_a_worker_reads_its_own_file_whatever_was_sent_before_and_large_ones_leave_no_memory(png):
+    """Files are told apart by their length alone, since they lie in the same memory in turn."""
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
+    try:
+        (worker,) = workers(pool)
+        for filler in (b"", bytes(9 << 20), b"x" * 1000):
+            assert decode(pool, png + filler).sha256 == hashlib.sha256(png + filler).hexdigest()
+            assert decode(pool, png).sha256 == hashlib.sha256(png).hexdigest()
+        assert workers(pool) == [worker]
+        assert os.fstat(worker._memory.fileno()).st_size <= 4 << 20
+    finally:
+        pool.close()
+
+
 def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
     pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
     try:
         (worker,) = workers(pool)
         decode(pool, png)
         worker._socket.setblocking(True)
-        worker._socket.sendall(TASK_HEAD.pack(len(large_png), SIZE, 0) + large_png)
+        worker._memory.seek(0)
+        worker._memory.write(large_png)
+        worker._socket.sendall(TASK_HEAD.pack(len(large_png), SIZE, 0))
         worker._socket.close()
         psutil.wait_procs([psutil.Process(worker.pid)], timeout=10)
         assert not psutil.pid_exists(worker.pid)

@@ -13,6 +13,7 @@ from benchmarks.soak.memory import memory
 from benchmarks.soak.overload import crowd, overload
 from tests.conftest import open_connection, wait_until
 from tests.service.conftest import read_metrics
+from tests.service.test_problems import assert_problem
 
 # A starved machine must not turn a slow decoding into a refused file.
 PATIENT = {"XPRO_DECODE_TIMEOUT_S": "60"}
@@ -83,19 +84,33 @@ def test_workers_killed_under_load_cost_no_request(start_service, png):
     assert set(statuses) == {200}
 
 
-def test_with_a_full_disk_every_request_is_answered_and_the_log_comes_back(start_service, png):
-    """The limit on file sizes stands for the disk: writing fails in the same place."""
+def test_a_limit_on_file_sizes_that_leaves_no_room_for_a_radiograph_is_told(start_service, png):
+    """It holds for memory that two processes share, too."""
     limit = psutil.RLIMIT_FSIZE
     with start_service() as service:
         process = psutil.Process(service.process.pid)
         unlimited = process.rlimit(limit)
-        process.rlimit(limit, (1, unlimited[1]))
+        process.rlimit(limit, (len(png) - 1, unlimited[1]))
+        assert_problem(service.predict(png), 503, "no_decoder")
+        process.rlimit(limit, unlimited)
+        assert service.predict(png).status_code == 200
+
+
+def test_with_a_full_disk_every_request_is_answered_and_the_log_comes_back(start_service, png):
+    """The limit on file sizes stands for the disk: the log, made as long, cannot grow."""
+    limit, length = psutil.RLIMIT_FSIZE, 1 << 20
+    with start_service() as service:
+        process = psutil.Process(service.process.pid)
+        unlimited = process.rlimit(limit)
+        os.truncate(service._log, length)
+        process.rlimit(limit, (length, unlimited[1]))
         with ThreadPoolExecutor(4) as clients:
             answers = list(clients.map(lambda _: service.predict(png), range(12)))
         assert {answer.status_code for answer in answers} == {200}
         os.kill(process.children(recursive=True)[-1].pid, signal.SIGKILL)
         wait_until(lambda: service.client.get("/health").status_code == 200)
         assert service.predict(png).status_code == 200
+        assert service._log.stat().st_size == length
         process.rlimit(limit, unlimited)
         request_id = service.predict(png).json()["request_id"]
         wait_until(lambda: request_id in service.log())

@@ -160,14 +160,14 @@ def test_tensorflow_that_is_not_installed_is_a_wrong_setting():
 def test_more_streams_than_open_files_allow_are_a_wrong_setting():
     ended = start(open_files=48, XPRO_STREAMS="64")
     assert ended.returncode == 2
-    assert "XPRO_STREAMS=64 needs 320 open files, and the limit is 48" in ended.stderr
+    assert "XPRO_STREAMS=64 needs 384 open files, and the limit is 48" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
-    held = [os.dup(2) for _ in range(200)]
+    held = [os.dup(2) for _ in range(260)]
     try:
-        ended = start(open_files=320, held=held, XPRO_STREAMS="64")
+        ended = start(open_files=384, held=held, XPRO_STREAMS="64")
     finally:
         for each in held:
             os.close(each)

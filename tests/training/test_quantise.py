@@ -53,10 +53,8 @@ def test_int8_network_has_the_inputs_and_outputs_of_the_savedmodel(
     assert ports(quantised / INT8) == ports(smoke.bundle)
 
 
-def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_head(
-    quantised: Path,
-) -> None:
-    network = openvino.Core().read_model(quantised / INT8)
+def find_integers(network: openvino.Model) -> list[bool]:
+    """Whether each convolution has its weights in INT8, in the order of the work."""
     integers = []
     for operation in network.get_ordered_ops():
         if operation.get_type_name() == "Convolution":
@@ -64,8 +62,42 @@ def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_hea
             while weights.get_type_name() != "Constant":
                 weights = weights.input_value(0).get_node()
             integers.append(weights.get_element_type() == openvino.Type.i8)
+    return integers
+
+
+def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_head(
+    quantised: Path,
+) -> None:
+    """This one's first convolution sees an image normed by itself, and its local contrast."""
+    integers = find_integers(openvino.Core().read_model(quantised / INT8))
     assert len(integers) > 5
     assert integers == [False] + [True] * (len(integers) - 2) + [False]
+
+
+def three_convolutions(*, normed: bool) -> openvino.Model:
+    """A small network on grey levels in a fixed scale, or normed by the image."""
+    draw = np.random.default_rng(3).normal
+    image = opset13.parameter([1, 16, 16, 1], np.uint8, name="image")
+    image.output(0).set_names({"image"})
+    x = opset13.reshape(opset13.convert(image, np.float32), np.array([1, 1, 16, 16]), False)
+    scale = opset13.constant(np.float32(1 / 255))
+    x = opset13.mvn(x, [2, 3], True, 1e-6, "inside_sqrt") if normed else opset13.multiply(x, scale)
+    for channels, out in ((1, 8), (8, 8), (8, 14)):
+        weights = opset13.constant(draw(size=(out, channels, 3, 3)).astype(np.float32))
+        x = opset13.relu(opset13.convolution(x, weights, [1, 1], [1, 1], [1, 1], [1, 1]))
+    return openvino.Model([opset13.reduce_mean(x, [2, 3])], [image], "three_convolutions")
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_first_convolution_is_in_int8_where_it_sees_nothing_but_grey_levels(
+    normed: bool, tmp_path: Path
+) -> None:
+    from training.quantise import quantise
+
+    openvino.save_model(three_convolutions(normed=normed), tmp_path / "network.xml")
+    images = np.random.default_rng(4).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
+    network = quantise(tmp_path / "network.xml", images)
+    assert find_integers(network) == [not normed, True, False]
 
 
 def test_int8_answers_stay_near_those_of_float32(
