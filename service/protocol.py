@@ -42,11 +42,12 @@ class _BoundedConnection(h11.Connection):
         except h11.RemoteProtocolError as error:
             self.refusal = error.error_status_hint
             raise
-        if isinstance(event, h11.Request):
+        # h11's classes are abstract ones, for which isinstance is slow.
+        if type(event) is h11.Request:
             if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
                 raise h11.RemoteProtocolError("two lengths")
             self._chunks = self._bytes = 0
-        elif isinstance(event, h11.Data):
+        elif type(event) is h11.Data:
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
             if self._chunks > _CHUNKS_OF_ANY_SIZE + self._bytes // _MEAN_CHUNK_BYTES:

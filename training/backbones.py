@@ -39,9 +39,10 @@ def _small(image: Any, config: TrainConfig) -> Any:
     centred = grey - ops.mean(grey, axis=(1, 2, 3), keepdims=True)
     deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2, 3), keepdims=True))
     x = centred / (deviation + 1.0)
-    # What is lighter or darker than its surroundings, whatever grey the region has.
-    contrast = x - _blur(x, config.input_size // CONTRAST_GRID)
-    x = layers.Concatenate(name="contrast", dtype="float32")([x, 2.0 * contrast])
+    if config.local_contrast:
+        # What is lighter or darker than its surroundings, whatever grey the region has.
+        contrast = x - _blur(x, config.input_size // CONTRAST_GRID)
+        x = layers.Concatenate(name="contrast", dtype="float32")([x, 2.0 * contrast])
     x = _convolve(x, "stem", config.widths[0], kernel=5, stride=2)
     x = layers.MaxPooling2D(2, name="stem_pool")(x)
     for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):

@@ -26,7 +26,8 @@ class TrainConfig:
 
     `pretrained` is empty (from scratch), "imagenet" (Keras downloads the weights) or the path of a
     Keras weights file of the backbone without its top; not for `small`. `widths` and `blocks` shape
-    `small` only: channels and residual blocks per stage, each stage halving the side. `patience` is
+    `small` only: channels and residual blocks per stage, each stage halving the side; with
+    `local_contrast` it also sees what each point differs by from its surroundings. `patience` is
     after how many epochs without a better validation AUROC training ends early; `clip_norm` is the
     largest length of all gradients together, 0 for no limit; `test_share` counts only where the
     data come without official lists; `pixel_scaling` is not for `small`: ImageNet's in one channel
@@ -41,6 +42,7 @@ class TrainConfig:
     patience: int = 40
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
+    local_contrast: bool = True
     pretrained: str = ""
     pixel_scaling: PixelScaling = "imagenet"
     dropout: float = 0.2

@@ -7,6 +7,9 @@ from contract.bundle import FORMAT_VERSION
 from training.calibrate import Scaling
 from training.importers.origin import describe_imported
 
+_FEW_IMAGES: Final = 10_000
+"""A network from fewer shows that everything works; those worth deploying learnt from far more."""
+
 _MEASURES: Final = ("auroc", "auroc_ci", "auprc", "auprc_ci", "positives")
 
 
@@ -30,7 +33,10 @@ def describe(
         "input_size": config["input_size"],
         "contract_version": record["contract_version"],
         "calibration": calibration,
-        "macro_auroc": {part: report[part]["macro_auroc"] for part in ("validation", "test")},
+        "macro_auroc": {
+            held_out: report["validation"]["macro_auroc"],
+            "test": report["test"]["macro_auroc"],
+        },
         "training_data": {
             "dataset": data["dataset"],
             "label_version": data["label_version"],
@@ -45,11 +51,17 @@ def describe(
         "date": record["date"],
         "intended_use": (
             "Research and demonstration. Not a medical device, not for diagnosis or for any "
-            f"decision about a patient. Trained on {learnt['images']} images only."
+            f"decision about a patient. {_say_what_it_is(learnt['images'])}"
         ),
     }
     origin = record.get("weights")
     return described | describe_imported(origin, data) if origin else described
+
+
+def _say_what_it_is(images: int) -> str:
+    if images < _FEW_IMAGES:
+        return f"A demonstration trained on {images:,} images, not the one to deploy."
+    return f"Trained on {images:,} images."
 
 
 def _count_learnt(config: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, int]:

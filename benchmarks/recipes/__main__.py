@@ -40,7 +40,7 @@ def main() -> int:
     """Fit what is not fitted yet and print the table; returns 1 where the input is wrong."""
     parser = build_parser("benchmarks.recipes", __doc__, minutes=45, seeds=(1, 2))
     return fit_and_print(
-        parser,
+        parser.parse_args(),
         RECIPES,
         lambda jobs: format_table(list(zip(jobs[::2], jobs[1::2], strict=True))),
     )

@@ -23,6 +23,7 @@ CHOICES: Final = {
     "ours": _OURS,
     "three times the weights": replace(_OURS, widths=(32, 80, 160, 256)),
     "192 pixels": replace(_OURS, input_size=192),
+    "no local contrast": replace(_OURS, local_contrast=False),
     "no augmentation": replace(_OURS, augment=False),
     "weights not averaged": replace(_OURS, ema_momentum=0.0),
     "no dropout": replace(_OURS, dropout=0.0),
@@ -35,7 +36,12 @@ CHOICES: Final = {
 def main() -> int:
     """Fit what is not fitted yet and print the table; returns 1 where the input is wrong."""
     parser = build_parser("benchmarks.recipes.choices", __doc__, minutes=3, seeds=(1, 2, 3))
-    return fit_and_print(parser, CHOICES, format_choices)
+    parser.add_argument(
+        "--only", nargs="+", choices=list(CHOICES)[1:], help="these rows, beside the first"
+    )
+    arguments = parser.parse_args()
+    names = ("ours", *(arguments.only or list(CHOICES)[1:]))
+    return fit_and_print(arguments, {name: CHOICES[name] for name in names}, format_choices)
 
 
 def format_choices(jobs: Sequence[Job]) -> str:

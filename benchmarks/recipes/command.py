@@ -1,7 +1,7 @@
 """The command line that both comparisons share: fit what is missing, then print a table."""
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,20 +12,20 @@ from training.errors import DataError, TrainingError
 
 
 def fit_and_print(
-    parser: ArgumentParser,
+    arguments: Namespace,
     recipes: Mapping[str, TrainConfig],
     show: Callable[[Sequence[Job]], str],
 ) -> int:
     """Fit what is not fitted yet and print what `show` says; returns 1 where the input is wrong.
 
     The first recipe says how patients are split. Fits lie in `--out`, by default below build/.
+    `arguments`: of `build_parser`.
     """
-    arguments = parser.parse_args()
     try:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
         data = read_folder(arguments.data, next(iter(recipes.values())))
-        out = arguments.out or Path("build") / f"{parser.prog.split('.')[-1]}-{arguments.minutes:g}"
+        out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
         jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out)
         run_all([job for job in jobs if not job.is_done()])
     except TrainingError as error:
@@ -46,5 +46,6 @@ def build_parser(
     parser.add_argument("--minutes", type=float, default=minutes, help="of two cores, for each fit")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
     name = module.rsplit(".", maxsplit=1)[-1]
+    parser.set_defaults(name=name)
     parser.add_argument("--out", type=Path, help=f"default: build/{name}-MINUTES")
     return parser

@@ -73,6 +73,7 @@ def test_bundle_verifies_and_describes_itself(smoke: SmokeRun) -> None:
     assert tuple(finding["name"] for finding in described["findings"]) == FINDINGS
     assert described["training_data"]["split_sha256"] == smoke.data.split.sha256()
     assert "Not a medical device" in described["intended_use"]
+    assert "not the one to deploy" in described["intended_use"]
     assert bundle.golden().image.shape == (4, 64, 64, 1)
 
 

@@ -179,6 +179,15 @@ def test_small_network_sees_what_differs_from_its_surroundings() -> None:
     assert after[8:14, 8:14].max() == after[10:12, 10:12].max()
 
 
+def test_small_network_without_local_contrast_sees_the_image_alone() -> None:
+    start_keras()
+    from training.network import build_network
+
+    for chosen, channels in (("true", 2), ("false", 1)):
+        network = build_network(read_config("smoke", [f"local_contrast={chosen}"]))
+        assert network.get_layer("stem_conv").kernel.shape[2] == channels
+
+
 def test_small_network_refuses_a_side_it_cannot_divide() -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
         read_config("smoke", ["input_size=72"])
