@@ -37,27 +37,33 @@ class Worker:
     """
 
     def __init__(self, timeout_s: float, memory_mib: int) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._socket.setblocking(False)
         self._refusals = 0
+        self._opened = contextlib.ExitStack()
+        try:
+            self._start(timeout_s, memory_mib)
+        except (OSError, EOFError, RuntimeError) as error:
+            self._opened.close()
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                _forget_forkserver()
+            # At a limit of the machine; what multiprocessing raises depends on where it met it.
+            raise OSError("no process could be started") from error
+
+    def _start(self, timeout_s: float, memory_mib: int) -> None:
+        # Through the socket a file would go in pieces of 200 kB, and both sides wait for each.
+        memory = os.fdopen(os.memfd_create("file"), "wb", 0)
+        self._memory = self._opened.enter_context(memory)
+        self._socket, theirs = socket.socketpair()
+        self._opened.enter_context(self._socket)
+        self._socket.setblocking(False)
         # Workers end when this is closed; what multiprocessing sends them at exit they ignore.
         util.Finalize(self, self._socket.close, exitpriority=0)
-        # Through the socket a file would go in pieces of 200 kB, and both sides wait for each.
-        self._memory = os.fdopen(os.memfd_create("file"), "wb", 0)
         with theirs:
             self._process = _CONTEXT.Process(
                 target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
             )
-            try:
-                with _sigterm_held():
-                    self._process.start()
-                socket.send_fds(self._socket, [b"m"], [self._memory.fileno()])
-            except (OSError, EOFError, RuntimeError) as error:
-                self._close()
-                if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-                    _forget_forkserver()
-                # At a limit of the machine; what multiprocessing raises depends on where it met it.
-                raise OSError("no process could be started") from error
+            with _sigterm_held():
+                self._process.start()
+        socket.send_fds(self._socket, [b"m"], [memory.fileno()])
 
     @property
     def pid(self) -> int | None:
@@ -120,12 +126,8 @@ class Worker:
 
     def kill(self) -> None:
         """Begin to end the process, whatever it does."""
-        self._close()
+        self._opened.close()
         self._process.kill()
-
-    def _close(self) -> None:
-        self._socket.close()
-        self._memory.close()
 
     def reap(self, timeout_s: float | None) -> bool:
         """Wait for the killed process; return whether it has ended."""

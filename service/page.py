@@ -33,6 +33,7 @@ def page_router() -> APIRouter:
     async def page() -> Response:
         return _respond("index.html")
 
+    @router.head("/web/{name}")
     @router.get("/web/{name}")
     async def file(name: str) -> Response:
         if name not in files:

@@ -60,6 +60,7 @@ async def model(request: Request) -> dict[str, Any]:
     return {**served.bundle.description, "precision": served.engine.precision}
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     summary="Figures for Prometheus",

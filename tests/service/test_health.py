@@ -38,6 +38,14 @@ def healthy(service) -> bool:
 
 
 def test_balancers_and_monitors_may_ask_with_head(service):
-    for path in ("/health", "/health/ready", "/health/live", "/", "/model"):
+    for path in (
+        "/health",
+        "/health/ready",
+        "/health/live",
+        "/",
+        "/model",
+        "/metrics",
+        "/web/main.js",
+    ):
         answer = service.client.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
