@@ -67,7 +67,7 @@ class _BoundedProtocol(H11Protocol):
         most = self.config.h11_max_incomplete_event_size
         assert most is not None
         self.conn = _BoundedConnection(h11.SERVER, most)
-        self._waiting = self.loop.call_later(self.head_timeout_s, transport.abort)
+        self._wait(self.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._waiting)
@@ -75,10 +75,12 @@ class _BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        before = self.cycle
+        before, dropping = self.cycle, self.conn.their_state is h11.SEND_BODY
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete:
             _cancel(self._waiting)
+        elif dropping and self.conn.their_state is h11.IDLE:
+            self._wait(self.head_timeout_s)
 
     def _should_upgrade(self) -> bool:
         return False  # and no warning: Java offers h2c with every request
@@ -87,11 +89,12 @@ class _BoundedProtocol(H11Protocol):
         super().on_response_complete()  # begins a request that was sent ahead
         if not self.cycle.response_complete:
             return
-        if self.conn.their_state is h11.SEND_BODY:  # and its time is up
-            self.transport.close()
         idle = self.conn.their_state is h11.IDLE and not self.transport.get_write_buffer_size()
+        # A body that was answered before its end is dropped as it comes.
+        self._wait(self.head_timeout_s if idle else self.body_timeout_s)
+
+    def _wait(self, timeout_s: float) -> None:
         _cancel(self._waiting)
-        timeout_s = self.head_timeout_s if idle else self.body_timeout_s
         self._waiting = self.loop.call_later(timeout_s, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:

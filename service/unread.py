@@ -11,12 +11,14 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OF_A_BODY: Final = (b"content-length", b"transfer-encoding")
+_CLOSE: Final = (b"connection", b"close")
 
 
 class UnreadBodies:
-    """Lets an answer end when the body of its request has, or after `timeout_s` seconds.
+    """Lets an answer after which the connection closes end when the body of its request has.
 
-    The client has the whole answer before: its length stands in its head.
+    Or after `timeout_s` seconds. The client has the whole answer before: its length stands in its
+    head. On a connection that stays open the server drops the rest of a body (service.protocol).
     """
 
     def __init__(self, app: ASGIApp, timeout_s: float) -> None:
@@ -28,7 +30,7 @@ class UnreadBodies:
         if not any(name in _OF_A_BODY for name, _ in scope.get("headers", ())):
             await self._app(scope, receive, send)
             return
-        more, put_off = True, False
+        more, put_off, closes = True, False, _may_close(scope)
 
         async def receive_and_note() -> Message:
             nonlocal more
@@ -37,9 +39,11 @@ class UnreadBodies:
             return message
 
         async def put_off_the_end(message: Message) -> None:
-            nonlocal put_off
+            nonlocal put_off, closes
+            if message["type"] == "http.response.start":
+                closes = closes or _CLOSE in message["headers"]
             end = message["type"] == "http.response.body" and not message.get("more_body")
-            put_off = end and more
+            put_off = end and more and closes
             await send({**message, "more_body": True} if put_off else message)
 
         await self._app(scope, receive_and_note, put_off_the_end)
@@ -50,3 +54,14 @@ class UnreadBodies:
                     while more:
                         await receive_and_note()
             await send({"type": "http.response.body"})
+
+
+def _may_close(scope: Scope) -> bool:
+    """Whether the client asked for a close, or may close itself as it waits for `100 Continue`."""
+    if scope["http_version"] != "1.1":
+        return True
+    headers = scope["headers"]
+    return any(
+        name == b"expect" or (name == b"connection" and b"close" in value.lower())
+        for name, value in headers
+    )
