@@ -45,6 +45,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         _allow_open_files(settings.streams)
+        _allow_file_size(settings.max_upload_mib)
         check_tls(settings)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
@@ -76,6 +77,23 @@ def _allow_open_files(streams: int) -> None:
     if most < (needed := _FILES + _FILES_OF_A_STREAM * streams):
         detail = f"XPRO_STREAMS={streams} needs {needed} open files"
         raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")
+
+
+def _allow_file_size(max_upload_mib: int) -> None:
+    """Raise the limit on the size of files, which holds for memory shared with workers too.
+
+    Raises SettingsError where it is below the largest upload.
+    """
+    from service.settings import SettingsError
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    needed = max_upload_mib << 20
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        detail = f"XPRO_MAX_UPLOAD_MIB={max_upload_mib} is above the limit on the size of files"
+        raise SettingsError(f"{detail}, {hard} bytes (ulimit -f).")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:

@@ -8,13 +8,14 @@ from service.decode_worker import OUT_OF_MEMORY
 
 
 class NoDecoder(Exception):
-    """No worker process runs and none can be started; try again in `retry_after_s` seconds."""
+    """No worker process can be had, or no memory to hand it a file; again in `retry_after_s` s."""
 
     retry_after_s: Final = 5
 
     def __init__(self) -> None:
         super().__init__(
-            f"The service cannot start a process to decode in; try again in {self.retry_after_s} s."
+            "The service has no process, or no memory, to decode in; "
+            f"try again in {self.retry_after_s} s."
         )
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker, util
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -63,7 +64,9 @@ class Worker:
             )
             with _sigterm_held():
                 self._process.start()
-        socket.send_fds(self._socket, [b"m"], [memory.fileno()])
+        # Opened anew: to read only, and at a place of its own.
+        with Path(f"/proc/self/fd/{memory.fileno()}").open("rb", 0) as readable:
+            socket.send_fds(self._socket, [b"m"], [readable.fileno()])
 
     @property
     def pid(self) -> int | None:

@@ -64,7 +64,7 @@ class Decoder:
         `size`: side of the network's input in pixels. `display_side`: also return `display`, at
         most that many pixels a side; 0 for none.
         Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory;
-        NoDecoder where there is no worker.
+        NoDecoder where there is no worker, or no memory to hand it the file.
         """
         async with self._places:
             for _ in range(_TRIES):
@@ -123,6 +123,9 @@ class Decoder:
             async with asyncio.timeout(self._timeout_s):
                 answer = await worker.ask(data, size, display_side)
             usable = not worker.is_worn()
+        except NoDecoder:
+            usable = True  # it was not asked
+            raise
         except TimeoutError as error:
             raise DecodeTimeout(
                 f"The file did not decode within {self._timeout_s:g} s; send it uncompressed."

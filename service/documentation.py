@@ -65,7 +65,7 @@ _PROBLEMS: Final = {
     500: {"internal_error": "An error of the service, not of the file; report it."},
     503: {
         "overloaded": "The service is at its limit; try again in 2 s.",
-        "no_decoder": "The service cannot start a process to decode in; try again in 5 s.",
+        "no_decoder": "The service has no process, or no memory, to decode in; try again in 5 s.",
         "shutting_down": "The service is shutting down; try again in a few seconds.",
     },
 }

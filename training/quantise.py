@@ -24,9 +24,9 @@ def quantise(bundle: Path, images: Sequence[NDArray[np.uint8]]) -> openvino.Mode
     """Quantise the SavedModel in `bundle` after training, with ranges from images uint8[S,S,1].
 
     Float32 stay: all before the first convolution, and it too, unless it sees nothing but the 256
-    grey levels in a fixed scale, which INT8 holds; what is normed by the image, or set against its
-    surroundings, has no such range. The head with its maps, their means and the calibration;
-    spatial means.
+    grey levels in one fixed scale, of which INT8 keeps 231 or more apart; what is normed by the
+    image, or set against its surroundings, has no such range. The head with its maps, their means
+    and the calibration; spatial means.
     Inputs and outputs are those of the SavedModel.
     """
     network = openvino.Core().read_model(bundle)

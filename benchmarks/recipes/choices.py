@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.recipes.command import build_parser, fit_and_print
 from benchmarks.recipes.job import Job
-from training.config import PROFILES
+from training.config import PROFILES, TrainConfig
 from training.metrics import macro_auroc
 
 _OURS: Final = replace(PROFILES["demo"], folds=0, input_size=128)
@@ -40,8 +40,13 @@ def main() -> int:
         "--only", nargs="+", choices=list(CHOICES)[1:], help="these rows, beside the first"
     )
     arguments = parser.parse_args()
-    names = ("ours", *(arguments.only or list(CHOICES)[1:]))
-    return fit_and_print(arguments, {name: CHOICES[name] for name in names}, format_choices)
+    return fit_and_print(arguments, choose(arguments.only or ()), format_choices)
+
+
+def choose(names: Sequence[str]) -> dict[str, TrainConfig]:
+    """Return the first choice and those named; all of them for no name."""
+    first, *others = CHOICES
+    return {name: CHOICES[name] for name in (first, *(names or others))}
 
 
 def format_choices(jobs: Sequence[Job]) -> str:

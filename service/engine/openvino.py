@@ -43,8 +43,13 @@ class OpenVinoEngine:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._network.create_infer_request()
-        # `request.infer` would copy all outputs into a dictionary, a thirtieth of a small network.
-        request.get_tensor("image").data[0] = image
+        tensor = request.get_tensor("image").data[0]
+        if (image.shape, image.dtype) != (tensor.shape, tensor.dtype):  # numpy would make it fit
+            raise ValueError(
+                f"{image.dtype}{list(image.shape)} instead of uint8{list(tensor.shape)}"
+            )
+        # `request.infer` would also copy every output into a dictionary.
+        tensor[:] = image
         request.start_async()
         request.wait()
         return Outputs(*(request.get_tensor(name).data[0].copy() for name in Outputs._fields))

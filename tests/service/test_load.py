@@ -94,6 +94,7 @@ def test_a_limit_on_file_sizes_that_leaves_no_room_for_a_radiograph_is_told(star
         assert_problem(service.predict(png), 503, "no_decoder")
         process.rlimit(limit, unlimited)
         assert service.predict(png).status_code == 200
+        assert read_metrics(service)["xpro_decode_worker_restarts_total"] == 0
 
 
 def test_with_a_full_disk_every_request_is_answered_and_the_log_comes_back(start_service, png):

@@ -27,10 +27,9 @@ def bundle(tmp_path):
     return target
 
 
-def start(open_files: int = 0, held: Sequence[int] = (), **settings: str) -> Ended:
-    """Run a service that is expected to end, with a limit on its files and some of them `held`."""
+def start(limit: str = "", held: Sequence[int] = (), **settings: str) -> Ended:
+    """Run a service that is expected to end, under a limit that a shell sets, with files `held`."""
     environment = {**os.environ, "XPRO_PORT": "0", **settings}
-    limit = f"ulimit -n {open_files};" if open_files else ""
     return subprocess.run(
         ["/bin/sh", "-c", f'{limit} exec "$0" -m service', sys.executable],
         cwd=ROOT,
@@ -158,16 +157,23 @@ def test_tensorflow_that_is_not_installed_is_a_wrong_setting():
 
 
 def test_more_streams_than_open_files_allow_are_a_wrong_setting():
-    ended = start(open_files=48, XPRO_STREAMS="64")
+    ended = start(limit="ulimit -n 48;", XPRO_STREAMS="64")
     assert ended.returncode == 2
     assert "XPRO_STREAMS=64 needs 384 open files, and the limit is 48" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
+def test_a_limit_on_file_sizes_below_the_largest_upload_is_a_wrong_setting():
+    """In blocks of 512 bytes, as `ulimit` of a POSIX shell counts."""
+    ended = start(limit="ulimit -f 2000;")
+    assert ended.returncode == 2
+    assert "XPRO_MAX_UPLOAD_MIB=32 is above the limit on the size of files, 1024000" in ended.stderr
+
+
 def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
     held = [os.dup(2) for _ in range(260)]
     try:
-        ended = start(open_files=384, held=held, XPRO_STREAMS="64")
+        ended = start(limit="ulimit -n 384;", held=held, XPRO_STREAMS="64")
     finally:
         for each in held:
             os.close(each)

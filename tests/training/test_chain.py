@@ -77,6 +77,25 @@ def test_bundle_verifies_and_describes_itself(smoke: SmokeRun) -> None:
     assert bundle.golden().image.shape == (4, 64, 64, 1)
 
 
+def test_what_a_bundle_calls_itself_depends_on_how_much_it_has_learnt_from(
+    smoke: SmokeRun,
+) -> None:
+    from training.calibrate import Scaling
+    from training.describe import describe
+
+    record, calibration, report = (
+        json.loads((smoke.run / f"{name}.json").read_text())
+        for name in ("run", "calibration", "report")
+    )
+    scalings = [Scaling(**values) for values in calibration["findings"]]
+    for images, words in ((9_999, "not the one to deploy"), (77_593, "on 77,593 images.")):
+        record["data"]["sets"]["train"]["images"] = images
+        given = ("x", "1", record, scalings, calibration["summary"], report)
+        intended = describe(*given)["intended_use"]
+        assert words in intended
+        assert ("deploy" in intended) == (images < 10_000)
+
+
 def test_finding_never_seen_has_no_measure_and_says_why_its_threshold_is_what_it_is(
     smoke: SmokeRun,
 ) -> None:

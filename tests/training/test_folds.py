@@ -118,6 +118,7 @@ def test_bundle_counts_all_images_it_learnt_and_says_where_its_thresholds_are_fr
     split = folded.data.split
     assert described["training_data"]["images"] == len(split.train) + len(split.validation)
     assert described["calibration"]["split"] == "out of 2 folds"
+    assert list(described["macro_auroc"]) == ["out of 2 folds", "test"]
     assert described["findings"][0]["threshold_source"].startswith("out of 2 folds, ")
     report = json.loads((folded.run / "report.json").read_text())
     assert report["validation"]["images"] == described["training_data"]["images"]

@@ -37,7 +37,7 @@ def work(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work
 
 
-def test_a_fit_on_jax_ends_in_a_bundle_that_says_so(work: Path) -> None:
+def test_a_fit_on_jax_ends_in_a_bundle_and_its_run_says_so(work: Path) -> None:
     assert open_bundle(work / "model" / "1").name == "model"
     record = json.loads((work / "run" / "run.json").read_text())
     assert record["backend"] == "jax"

@@ -74,30 +74,54 @@ def test_int8_network_computes_in_int8_but_for_the_first_convolution_and_the_hea
     assert integers == [False] + [True] * (len(integers) - 2) + [False]
 
 
-def three_convolutions(*, normed: bool) -> openvino.Model:
-    """A small network on grey levels in a fixed scale, or normed by the image."""
+def three_convolutions(sees: str) -> openvino.Model:
+    """A small network on grey in one scale, in a scale for each colour, or normed by the image."""
+    from training.backbones import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD
+
     draw = np.random.default_rng(3).normal
     image = opset13.parameter([1, 16, 16, 1], np.uint8, name="image")
     image.output(0).set_names({"image"})
     x = opset13.reshape(opset13.convert(image, np.float32), np.array([1, 1, 16, 16]), False)
-    scale = opset13.constant(np.float32(1 / 255))
-    x = opset13.mvn(x, [2, 3], True, 1e-6, "inside_sqrt") if normed else opset13.multiply(x, scale)
-    for channels, out in ((1, 8), (8, 8), (8, 14)):
-        weights = opset13.constant(draw(size=(out, channels, 3, 3)).astype(np.float32))
-        x = opset13.relu(opset13.convolution(x, weights, [1, 1], [1, 1], [1, 1], [1, 1]))
+    if sees == "normed":
+        x = opset13.mvn(x, [2, 3], True, 1e-6, "inside_sqrt")
+    else:
+        spread = [GREY_STD] if sees == "grey" else IMAGENET_STD
+        middle = [GREY_MEAN] if sees == "grey" else IMAGENET_MEAN
+        scale, offset = 1 / (255 * np.array(spread)), -np.array(middle) / spread
+        x = opset13.concat([x] * 3, 1) if sees == "rgb" else x
+        shape = (1, -1, 1, 1)
+        x = opset13.multiply(x, opset13.constant(scale.reshape(shape).astype(np.float32)))
+        x = opset13.add(x, opset13.constant(offset.reshape(shape).astype(np.float32)))
+    for out in (8, 8, 14):
+        weights = draw(size=(out, x.get_output_shape(0)[1], 3, 3)).astype(np.float32)
+        convolved = opset13.convolution(
+            x, opset13.constant(weights), [1, 1], [1, 1], [1, 1], [1, 1]
+        )
+        x = opset13.relu(convolved)
     return openvino.Model([opset13.reduce_mean(x, [2, 3])], [image], "three_convolutions")
 
 
-@pytest.mark.parametrize("normed", [False, True])
-def test_first_convolution_is_in_int8_where_it_sees_nothing_but_grey_levels(
-    normed: bool, tmp_path: Path
+@pytest.mark.parametrize(("sees", "in_int8"), [("grey", True), ("rgb", False), ("normed", False)])
+def test_first_convolution_is_in_int8_where_it_sees_one_channel_of_grey_levels(
+    sees: str, in_int8: bool, tmp_path: Path
 ) -> None:
     from training.quantise import quantise
 
-    openvino.save_model(three_convolutions(normed=normed), tmp_path / "network.xml")
+    openvino.save_model(three_convolutions(sees), tmp_path / "network.xml")
     images = np.random.default_rng(4).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
     network = quantise(tmp_path / "network.xml", images)
-    assert find_integers(network) == [not normed, True, False]
+    assert find_integers(network) == [in_int8, True, False]
+
+
+def test_int8_keeps_most_grey_levels_apart_in_the_scale_of_densenet121(tmp_path: Path) -> None:
+    from training.quantise import quantise
+
+    openvino.save_model(three_convolutions("grey"), tmp_path / "network.xml")
+    greys = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    network = quantise(tmp_path / "network.xml", greys)
+    first = next(op for op in network.get_ordered_ops() if op.get_type_name() == "FakeQuantize")
+    seen = openvino.Model([first.output(0)], network.get_parameters(), "seen")
+    assert len(np.unique(openvino.compile_model(seen, "CPU")([greys])[0])) >= 231
 
 
 def test_int8_answers_stay_near_those_of_float32(

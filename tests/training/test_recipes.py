@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.recipes import ENDLESS
 from benchmarks.recipes.__main__ import RECIPES, main
-from benchmarks.recipes.choices import CHOICES, format_choices, judge
+from benchmarks.recipes.choices import CHOICES, choose, format_choices, judge
 from benchmarks.recipes.job import Job
 from benchmarks.recipes.table import format_table
 from tests.conftest import wait_until
@@ -107,6 +107,11 @@ def test_choices_are_judged_by_validation_and_set_against_the_first(
     assert first == f"| ours | {ours:.3f} | {ours:.3f} |  |"
     gain = f"{theirs - ours:+.3f}"
     assert second == f"| opposite | {theirs:.3f} | {theirs:.3f} | {gain} ({gain} to {gain}) |"
+
+
+def test_some_choices_are_fitted_alone_beside_the_first() -> None:
+    assert choose([]) == CHOICES
+    assert list(choose(["focal loss", "no dropout"])) == ["ours", "focal loss", "no dropout"]
 
 
 def test_no_two_choices_are_the_same() -> None:
