@@ -1,8 +1,8 @@
 """A pool of killable worker processes that turn bytes into pixels.
 
 Decoders of medical images crash, loop and allocate without end on damaged files (docs/decoding.md).
-So no image is parsed in the API process: a request takes one worker process, sends it the bytes
-over a socket and kills it when its time is up. One bad file costs its own request.
+So no image is parsed in the API process: a request takes one worker process, hands it the bytes in
+memory that both share and kills it when its time is up. One bad file costs its own request.
 """
 
 import asyncio
