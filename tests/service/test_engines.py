@@ -53,6 +53,14 @@ def test_the_answer_does_not_depend_on_the_number_of_streams(bundle, openvino):
     assert np.array_equal(alone.probabilities, openvino.infer(image).probabilities)
 
 
+def test_an_image_of_another_shape_or_kind_is_refused_and_not_made_to_fit(bundle, openvino):
+    image = bundle.golden().image[0]
+    for wrong in (image[:1], image[:, :1], image[:1, :1], image.astype(np.float32)):
+        with pytest.raises(ValueError, match="instead of uint8"):
+            openvino.infer(wrong)
+    assert openvino.infer(image).probabilities.shape == (14,)
+
+
 def test_with_openvino_the_service_never_imports_tensorflow_or_keras():
     program = (
         "import sys; from service.app import create_app; from service.model import load_model; "
