@@ -2,7 +2,7 @@
 
 Rounds go through the servers one after the other, each started anew. Prints progress to standard
 error and a Markdown table with the targets to standard output; ends with 1 where one is missed.
-`--seconds 3 --rounds 1` tries it out.
+`--rounds 1` tries it out.
 """
 
 import argparse
