@@ -53,8 +53,10 @@ def test_full_disk_is_told_with_what_is_needed(drawn_folder: Path, tmp_path: Pat
 def test_ctrl_c_ends_prepare_with_one_line_and_keeps_what_is_done(
     many: Path, tmp_path: Path
 ) -> None:
+    # Tests that run in the background of a shell inherit that SIGINT is ignored.
+    listening = ["env", "--default-signal=INT"]
     process = subprocess.Popen(
-        command_to_prepare(many, tmp_path / "cache"),
+        [*listening, *command_to_prepare(many, tmp_path / "cache")],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
