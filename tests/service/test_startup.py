@@ -14,7 +14,8 @@ from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
 from contract.findings import FINDINGS
 from contract.seal import DESCRIPTION
 from service.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Service
+from tests.service.conftest import encode
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -168,6 +169,18 @@ def test_a_limit_on_file_sizes_below_the_largest_upload_is_a_wrong_setting():
     ended = start(limit="ulimit -f 2000;")
     assert ended.returncode == 2
     assert "XPRO_MAX_UPLOAD_MIB=32 is above the limit on the size of files, 1024000" in ended.stderr
+
+
+class SoftlyLimitedService(Service):
+    """A service under a limit on file sizes that it may raise, of 64 KiB."""
+
+    command = ("sh", "-c", 'ulimit -S -f 128; exec "$0" -m service', sys.executable)
+
+
+def test_a_limit_on_file_sizes_that_may_be_raised_is_raised(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    with SoftlyLimitedService(tmp_path / "log") as service:
+        assert service.predict(encode(noise)).status_code == 200
 
 
 def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
