@@ -55,6 +55,11 @@ _CODE_SEQUENCES: Final = frozenset({Tag("AnatomicRegionSequence"), Tag("ViewCode
 _SEQUENCES: Final = _CODE_SEQUENCES | {Tag("ModalityLUTSequence"), Tag("VOILUTSequence")}
 _PIXEL_DATA: Final = Tag("PixelData")
 _FIRST_PIXELS: Final = 0x7FE00000
+_MEANINGS: Final = {
+    1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
+    3: tuple("RGB YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT".split()),
+}
+"""What one and three samples of a pixel may stand for (PS3.3, C.7.6.3.1.2)."""
 _LAST_META: Final = 0x0002FFFF
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
@@ -155,7 +160,15 @@ def _check_pixels(dataset: Dataset) -> None:
             f"{samples} samples per pixel of {allocated} bits are not read; send 1 or 3 samples of "
             "8 or 16 bits."
         )
-    if stored > 8 and str(dataset.PhotometricInterpretation).startswith("YBR_FULL"):
+    meaning = str(dataset.PhotometricInterpretation).strip().upper()
+    if meaning not in _MEANINGS[samples]:
+        # Taken for MONOCHROME2, a misspelt MONOCHROME1 would be judged black for white.
+        terms = ", ".join(_MEANINGS[samples])
+        raise UnsupportedPixels(
+            f"PhotometricInterpretation is none that {samples} samples per pixel have: {terms}."
+        )
+    dataset.PhotometricInterpretation = meaning
+    if stored > 8 and meaning.startswith("YBR_FULL"):
         # pydicom's conversion knows 8 bits only, and few programs write more.
         raise UnsupportedPixels("Luma and chroma of more than 8 bits are not read; send RGB.")
     dataset.HighBit = int(dataset.get("HighBit", stored - 1))

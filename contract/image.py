@@ -106,6 +106,9 @@ def _upright_jpeg(data: bytes, frame: Frame) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
         if image.size != (frame.width, frame.height):
             raise DamagedFile("The JPEG contradicts itself about its size.")
+        # Pillow would take an orientation from XMP too, which no browser does.
+        for place in ("xmp", "XML:com.adobe.xmp"):
+            image.info.pop(place, None)
         upright = ImageOps.exif_transpose(image)
         if upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")

@@ -51,7 +51,8 @@ _OTHER_CODES: Final = frozenset(
     "30021000 T-D9400 12611008 T-12740 87342007 T-12750 70258002 T-15750 80144004 T-12770 "
     "56459004 T-D9700 29707007 T-D9800".split()
 )
-_LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD"})
+_LATERAL: Final = frozenset({"LL", "RL"})
+_DECUBITUS: Final = frozenset({"LLD", "RLD"})
 _OBLIQUE: Final = frozenset("RLO LLO RAO LAO RPO LPO".split())
 # Views of projection radiography (PS3.16, CID 4010): lateral, left, right, mediolateral,
 # lateromedial, sagittal.
@@ -113,6 +114,7 @@ def _check_view(dataset: Dataset) -> None:
     position = _word(dataset.get("ViewPosition"))
     codes = _codes(dataset.get("ViewCodeSequence") or [])
     for view, named, coded in (
+        ("decubitus", position in _DECUBITUS or "DECUB" in position, frozenset[str]()),
         ("lateral", position in _LATERAL or "LAT" in position, _LATERAL_CODES),
         ("oblique", position in _OBLIQUE or "OBL" in position, _OBLIQUE_CODES),
     ):

@@ -4,6 +4,7 @@ import { fetchRadiograph } from "./api.js";
 const MAX_SIDE = 2048;
 const PNG = [0x89, 0x50, 0x4e, 0x47];
 const JPEG = [0xff, 0xd8, 0xff];
+const EXIF = 0x65584966; // eXIf
 
 /**
  * Load the grey values of a file as {width, height, grey}. The browser decodes 8-bit PNG and JPEG,
@@ -20,7 +21,17 @@ export async function loadPicture(file, signal) {
 async function isBrowserReadable(file) {
   const head = new Uint8Array(await file.slice(0, 32).arrayBuffer());
   const starts = (signature) => signature.every((byte, place) => head[place] === byte);
-  return starts(JPEG) || (starts(PNG) && head[24] <= 8); // byte 24 of a PNG is its bit depth
+  if (starts(JPEG)) return true;
+  // Byte 24 of a PNG is its bit depth; by eXIf the browser alone would turn the picture.
+  return starts(PNG) && head[24] <= 8 && !(await hasExif(file));
+}
+
+async function hasExif(png) {
+  const view = new DataView(await png.arrayBuffer());
+  for (let at = 8; at + 8 <= view.byteLength; at += 12 + view.getUint32(at)) {
+    if (view.getUint32(at + 4) === EXIF) return true;
+  }
+  return false;
 }
 
 const toBitmap = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none" });

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from pydicom import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+)
 
 from contract.grayscale import to_display
 from contract.radiograph import read
 from tests.contract.asserting import pixels_of, refusal, warning_codes
-from tests.contract.drawn import HEIGHT, WIDTH, dicom, draw_radiograph, lut_item
+from tests.contract.drawn import HEIGHT, WIDTH, dicom, draw_radiograph, jpeg_code_stream, lut_item
 
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
 WHITE = 65535
@@ -344,6 +349,19 @@ def test_monochrome1_of_inverted_pixels_equals_monochrome2(bits):
     one = dicom(inverted, PhotometricInterpretation="MONOCHROME1", **tags)
     assert np.array_equal(pixels_of(one), pixels_of(dicom(pixels, **tags)))
     assert warning_codes(one) == []
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLosslessSV1])
+def test_what_is_white_is_the_same_however_it_is_spelt_and_compressed(syntax):
+    pixels = draw_radiograph(8)
+    encoded = jpeg_code_stream(pixels, 8, lossless=True) if syntax.is_encapsulated else None
+
+    def spelt(text):
+        return dicom(pixels, syntax, encoded, PhotometricInterpretation=text)
+
+    assert np.array_equal(pixels_of(spelt("monochrome1")), pixels_of(spelt("MONOCHROME1")))
+    for unknown in ("MONOCHROME 1", "MONOCHROME", "FOO", "RGB", "YBR_FULL"):
+        assert refusal(spelt(unknown)) == "unsupported_pixels"
 
 
 def test_monochrome1_inverts_after_the_window():

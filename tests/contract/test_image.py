@@ -307,6 +307,12 @@ def test_text_of_a_png_is_repeated_nowhere():
     assert canary not in refusal_text(damaged)
 
 
+def test_an_orientation_in_xmp_alone_is_left_as_browsers_leave_it():
+    file = jpeg(GREY, xmp=b'<x tiff:Orientation="6"/>')
+    assert b"tiff:Orientation" in file
+    assert np.array_equal(pixels_of(file), pixels_of(jpeg(GREY)))
+
+
 def test_damaged_exif_of_a_jpeg_costs_nothing_but_the_orientation():
     file = jpeg(GREY, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xffCANARY")
     assert np.array_equal(pixels_of(file), pixels_of(jpeg(GREY)))

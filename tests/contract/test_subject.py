@@ -80,7 +80,14 @@ def test_view_code_is_found_in_a_sequence_of_undefined_length(syntax):
     assert refusal(file) == "not_frontal_chest"
 
 
-@pytest.mark.parametrize("view", ["LEFT LATERAL", "Rt Lat", "LATERAL DECUBITUS"])
+@pytest.mark.parametrize("view", ["LLD", "RLD", "LATERAL DECUBITUS"])
+def test_a_decubitus_view_is_refused_as_what_it_is(view):
+    file = dicom(GREY, ViewPosition=view)
+    assert refusal(file) == "not_frontal_chest"
+    assert "decubitus" in refusal_text(file)
+
+
+@pytest.mark.parametrize("view", ["LEFT LATERAL", "Rt Lat"])
 def test_view_position_that_contains_lateral_is_refused(view):
     assert refusal(dicom(GREY, ViewPosition=view)) == "not_frontal_chest"
 

@@ -1,7 +1,10 @@
 """The radiograph under mouse, fingers and keys."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.page.conftest import File
 from tests.service.conftest import encode
@@ -121,6 +124,18 @@ def test_deeper_png_is_shown_as_the_service_decodes_it(visit):
     visit.page.click("[aria-label^='One pixel']")
     assert visit.draw_at_1_to_1()[:, :, 0].max() >= 254
     assert "12 bits only" in visit.page.inner_text("#facts")
+
+
+def test_a_png_that_only_a_browser_would_turn_is_shown_as_it_is_judged(visit):
+    ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # EXIF's orientation: a quarter turn
+    file = io.BytesIO()
+    ramp.save(file, "PNG", exif=exif)
+    visit.drop(File("turned.png", file.getvalue()))
+    visit.finish()
+    visit.page.click("[aria-label^='One pixel']")
+    assert np.abs(visit.draw_at_1_to_1()[128, :, 0] - np.arange(256.0)).max() <= 1
 
 
 def test_keys_step_through_the_files(visit, drawn_png, drawn_dicom):
