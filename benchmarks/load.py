@@ -11,6 +11,9 @@ from typing import Final, NamedTuple, Self
 # The service closes a connection that is idle for 5 s; a request must not meet that.
 _STALE_S: Final = 2.0
 
+# As long as curl's; a parser skips as many bytes at a time.
+_BOUNDARY: Final = b"-" * 24 + b"d74496d66958873e"
+
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -26,13 +29,14 @@ class Answer(NamedTuple):
 def build_request(data: bytes, path: str = "/predict") -> bytes:
     """Return the bytes of a request that posts a file."""
     body = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        b"--%b\r\n" % _BOUNDARY
+        + b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         + data
-        + b"\r\n--x--\r\n"
+        + b"\r\n--%b--\r\n" % _BOUNDARY
     )
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
-        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}\r\n\r\n"
     )
     return head.encode() + body
 

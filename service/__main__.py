@@ -46,6 +46,7 @@ def main() -> int:
         settings = Settings.from_environment()
         _allow_open_files(settings.streams)
         _allow_file_size(settings.max_upload_mib)
+        _check_memory(settings.decode_memory_mib)
         check_tls(settings)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
@@ -94,6 +95,16 @@ def _allow_file_size(max_upload_mib: int) -> None:
         detail = f"XPRO_MAX_UPLOAD_MIB={max_upload_mib} is above the limit on the size of files"
         raise SettingsError(f"{detail}, {hard} bytes (ulimit -f).")
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def _check_memory(decode_memory_mib: int) -> None:
+    """Raise SettingsError where a limit on address space is below that of a decoding worker."""
+    from service.settings import SettingsError
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY and hard < decode_memory_mib << 20:
+        detail = f"XPRO_DECODE_MEMORY_MIB={decode_memory_mib} is above the limit on address space"
+        raise SettingsError(f"{detail}, {hard} bytes (ulimit -v).")
 
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:

@@ -71,6 +71,9 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
         redoc_url=None,
         redirect_slashes=False,
     )
+    for route in app.routes:  # those of the document and its page, which know GET only
+        if isinstance(route, Route) and route.methods:
+            route.methods.add("HEAD")
     app.state.metrics = metrics
     routers = (routes.router, status.router, page_router())
     for router in routers:
@@ -81,7 +84,12 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     document_access(app, needed_scope)
     app.add_middleware(Guard, settings=settings, keys=keys, lined=_paths(routes.router))
     app.add_middleware(problems.UnexpectedErrors)
-    app.add_middleware(RequestLog, count=metrics.count_request, paths=paths)
+    app.add_middleware(
+        RequestLog,
+        count=metrics.count_request,
+        paths=paths,
+        is_routine=lambda path: needed_scope(path) in (None, "metrics"),
+    )
     app.add_middleware(UnreadBodies, timeout_s=settings.upload_timeout_s)
     return app
 

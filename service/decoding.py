@@ -79,7 +79,7 @@ class Decoder:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             try:
                 self.replace_dead()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - a watch that ends would leave none
                 log_event("no_worker", error=type(error).__name__)
 
     def alive(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from service.problems import MEDIA_TYPE, TITLES
-from service.schemas import Problem
+from service.schemas import EXAMPLES, Prediction, Problem
 from service.uploads import PART
 
 Responses = dict[int | str, dict[str, Any]]
@@ -47,6 +47,7 @@ _PROBLEMS: Final = {
     415: {
         "unsupported_format": "The content is a GIF file; send PNG, JPEG or DICOM.",
         "not_multipart": "Send multipart/form-data with one part named 'file'.",
+        "encoded_body": "Send the body as it is, without Content-Encoding.",
     },
     422: {
         "damaged_file": "The PNG breaks off or is damaged; export it again.",
@@ -190,6 +191,9 @@ def document_access(app: FastAPI, needed_scope: Callable[[str], str | None]) -> 
             components = document["components"]
             components["schemas"][Problem.__name__] = Problem.model_json_schema()
             components["securitySchemes"] = {"key": scheme}
+            fields = components["schemas"][Prediction.__name__]["properties"]
+            for name, example in EXAMPLES.items():
+                fields[name]["examples"] = [example]
             for path, operations in document["paths"].items():
                 for operation in operations.values():
                     _document_access(operation, needed_scope(path))

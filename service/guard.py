@@ -85,8 +85,8 @@ class Guard:
         needed = needed_scope(scope["path"])
         if needed is None:
             return None
-        if _values(headers, b"sec-fetch-site") == [b"cross-site"]:
-            # It could not read the answer, but have the work done; browsers add the header.
+        if _is_of_foreign_page(headers):
+            # It could not read the answer, but have the work done.
             return Refused(403, "foreign_page", "The page of another site asks; use our own page.")
         refused = self._authorise(scope, self._keys, needed) if self._keys else None
         return refused or self._find_place(scope)
@@ -146,6 +146,19 @@ def _unauthorised(
 
 def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for each, value in headers if each == name]
+
+
+def _is_of_foreign_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser says that a page of another site asks.
+
+    Over TLS and on loopback names it says so in Sec-Fetch-Site, elsewhere, as at 0.0.0.0, with a
+    POST in Origin only.
+    """
+    if sites := _values(headers, b"sec-fetch-site"):
+        return b"cross-site" in sites
+    hosts = [host.lower() for host in _values(headers, b"host")]
+    origins = _values(headers, b"origin")
+    return any([origin.lower().partition(b"://")[2]] != hosts for origin in origins)
 
 
 def _is_address(name: str) -> bool:

@@ -89,9 +89,10 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 @contextlib.contextmanager
 def change_keys(path: Path) -> Iterator[list[Key]]:
-    """Let keys be added to and taken from the file, which is then replaced as a whole, mode 0600.
+    """Let keys be added to and taken from the file, which is then replaced as a whole.
 
-    Others who change it wait meanwhile; raises KeyFileError where it cannot be read or written.
+    A new one has mode 0600. Others who change it wait meanwhile; raises KeyFileError where it
+    cannot be read or written.
     """
     path = path.resolve()
     try:
@@ -118,8 +119,10 @@ def _replace(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(descriptor)
             if path.exists():  # else a key revoked by root would leave a file nobody else can read
-                owner = path.stat()
-                os.chown(descriptor, owner.st_uid, owner.st_gid)
+                before = path.stat()
+                os.chown(descriptor, before.st_uid, before.st_gid)
+                # A service that reads it by its group would not learn of a key that was revoked.
+                os.fchmod(descriptor, before.st_mode & 0o640)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -36,7 +36,12 @@ class Metrics:
         )
         self._duration = self._histogram(
             "xpro_request_seconds",
-            "From the head of a request to the end of its answer, of those answered",
+            "From the end of a request, with its body, to the end of its answer, of those answered",
+            ("route",),
+        )
+        self._upload = self._histogram(
+            "xpro_upload_seconds",
+            "From the head of a request to the end of its body, of those answered",
             ("route",),
         )
         self.queue_wait = self._histogram(
@@ -77,14 +82,19 @@ class Metrics:
             self._requests.labels(route, "internal_error")
 
     def count_request(
-        self, route: str | None, status: int, code: str | None, took_s: float
+        self, route: str | None, status: int, code: str | None, upload_s: float, took_s: float
     ) -> None:
-        """Count a request; `route` is None where no route of the application matched."""
+        """Count a request; `route` is None where no route of the application matched.
+
+        `upload_s`: from its head to the end of its body, 0 without; `took_s`: from there on.
+        """
         answered = code is None and 0 < status < 400
         outcome = "ok" if answered else code or f"http_{status}"
         self._requests.labels(route or "none", outcome).inc()
         if answered:
             self._duration.labels(route or "none").observe(took_s)
+            if upload_s:
+                self._upload.labels(route or "none").observe(upload_s)
 
     def count_decode_failure(self, code: str) -> None:
         """Count a file that could not be decoded, by the code of its InputError."""

@@ -6,19 +6,20 @@ the message of an unexpected exception, since each may repeat what a header of t
 
 import json
 import logging
+import select
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.headers import security_headers
 
 _LOG: Final = logging.getLogger("xpro")
-# Route, status, code and seconds of a request, as in the log.
-_Count = Callable[[str | None, int, str | None, float], None]
+# Route, status and code of a request as in the log; seconds of its upload, and from there on.
+_Count = Callable[[str | None, int, str | None, float, float], None]
 
 
 class JsonFormatter(logging.Formatter):
@@ -33,9 +34,35 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({**line, **fields})
 
 
+class _PatientHandler(logging.StreamHandler[TextIO]):
+    """Leaves lines out where standard error takes none, and then says how many.
+
+    A reader that stands still would hold the event loop otherwise, and with it every answer.
+    """
+
+    _lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._lost and _takes_a_line(self.stream):
+            facts = {"levelname": "WARNING", "fields": {"lines": self._lost}}
+            super().emit(logging.makeLogRecord({"msg": "log_lines_lost", **facts}))
+            self._lost = 0
+        if _takes_a_line(self.stream):
+            super().emit(record)
+        else:
+            self._lost += 1
+
+
+def _takes_a_line(stream: TextIO) -> bool:
+    """Whether a write of up to 4 KiB does not wait: a pipe is ready while it has so much room."""
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 def configure_logging() -> None:
     """Write the service's own events and uvicorn's warnings to standard error as JSON lines."""
-    handler = logging.StreamHandler()
+    handler = _PatientHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _LOG.setLevel(logging.INFO)
@@ -63,13 +90,21 @@ class RequestLog:
     """Gives every request an id, its own and never the client's, counts it and logs one line.
 
     `paths`: those of the application without a part that changes, so that a request refused before
-    it was routed is told by its path too.
+    it was routed is told by its path too. `is_routine`: of which paths an answer is only counted:
+    probes every few seconds would push the lines of files out of a log that rotates.
     """
 
-    def __init__(self, app: ASGIApp, count: _Count, paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        count: _Count,
+        paths: Collection[str],
+        is_routine: Callable[[str], bool],
+    ) -> None:
         self._app = app
         self._count = count
         self._paths = paths
+        self._is_routine = is_routine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the server."""
@@ -95,21 +130,24 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            took_s = time.monotonic() - started
+            ended = time.monotonic()
+            uploaded = scope["state"].get("uploaded", started)
             route, code = self._route(scope), scope["state"].get("code")
-            self._count(route, status, code, took_s)
-            log_event(
-                "request",
-                request_id=request_id,
-                method=scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other",
-                route=route,
-                status=status,
-                code=code,
-                client=scope["state"].get("client"),
-                sha256=scope["state"].get("sha256"),
-                model=scope["state"].get("model"),
-                duration_ms=round(took_s * 1000, 1),
-            )
+            self._count(route, status, code, uploaded - started, ended - uploaded)
+            if not (code is None and 0 < status < 400 and self._is_routine(scope["path"])):
+                method = scope["method"]
+                log_event(
+                    "request",
+                    request_id=request_id,
+                    method=method if method in ("GET", "POST", "HEAD") else "other",
+                    route=route,
+                    status=status,
+                    code=code,
+                    client=scope["state"].get("client"),
+                    sha256=scope["state"].get("sha256"),
+                    model=scope["state"].get("model"),
+                    duration_ms=round((ended - started) * 1000, 1),
+                )
 
     def _route(self, scope: Scope) -> str | None:
         if scope["path"] in self._paths:

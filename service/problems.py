@@ -81,7 +81,7 @@ async def _input(request: Request, error: Exception) -> JSONResponse:
 
 async def _upload(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UploadError)
-    return respond(request, error.status, error.code, str(error))
+    return respond(request, error.status, error.code, str(error), error.headers)
 
 
 async def _full(request: Request, error: Exception) -> JSONResponse:
@@ -108,7 +108,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code
     code = _HTTP_CODES.get(status, f"http_{status}")
     detail = _HTTP_DETAILS.get(status, "The request cannot be answered.")
-    return respond(request, status, code, detail, error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":  # of the route that was met first; HEAD has one of its own
+        headers["Allow"] = "GET, HEAD"
+    return respond(request, status, code, detail, headers)
 
 
 class UnexpectedErrors:

@@ -26,13 +26,14 @@ _WHAT_TO_SEND: Final = {
 
 
 class _BoundedConnection(h11.Connection):
-    """Refuses what h11 would bear; `refusal` is the status for what is no HTTP.
+    """Refuses what h11 would bear; `refusal` is the status of it, `advice` says what to do instead.
 
     Chunks so small that they cost more than they bring, and a request that tells the length of its
     body in two ways, which another server before this one may read otherwise (RFC 9112, 6.3).
     """
 
     refusal = 400
+    advice = ""
     _chunks = 0
     _bytes = 0
 
@@ -46,13 +47,28 @@ class _BoundedConnection(h11.Connection):
         if type(event) is h11.Request:
             if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
                 raise h11.RemoteProtocolError("two lengths")
+            if event.target.startswith((b"http://", b"https://")):
+                event = _in_origin_form(event)
             self._chunks = self._bytes = 0
         elif type(event) is h11.Data:
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
             if self._chunks > _CHUNKS_OF_ANY_SIZE + self._bytes // _MEAN_CHUNK_BYTES:
+                self.advice = f"Send chunks of {_MEAN_CHUNK_BYTES} bytes and more."
                 raise h11.RemoteProtocolError("chunks too small")
         return event
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """Take the absolute form, as a client sends to a proxy, for what it means (RFC 9112, 3.2.2)."""
+    authority, _, path = request.target.partition(b"://")[2].partition(b"/")
+    headers = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=b"/" + path,
+        headers=[(b"host", authority), *headers],
+        http_version=request.http_version,
+    )
 
 
 class _BoundedProtocol(H11Protocol):
@@ -107,7 +123,7 @@ class _BoundedProtocol(H11Protocol):
         # With its length: a close with bytes unread resets the connection, and a client that
         # read on to its end would meet that instead of the answer.
         status = HTTPStatus(self.conn.refusal)
-        body = _WHAT_TO_SEND.get(status, msg).encode("ascii")
+        body = (self.conn.advice or _WHAT_TO_SEND.get(status, msg)).encode("ascii")
         headers = [
             ("content-type", "text/plain; charset=utf-8"),
             ("content-length", str(len(body))),

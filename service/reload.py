@@ -37,8 +37,8 @@ def _look(directory: Path) -> object:
     try:
         bundle = find_bundle(directory)
         facts = [(path, path.stat()) for path in sorted(bundle.rglob("*"))]
-    except (BundleError, OSError) as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001 - folders without end, say; the watch goes on
+        return f"{type(error).__name__}: {error}"
     # The last of them changes with owner and mode, too: a version may become readable.
     return bundle, [
         (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns) for path, fact in facts

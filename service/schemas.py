@@ -20,10 +20,27 @@ _MAP_EXAMPLE: Final = [[0.12, -0.4], [1.7, 0.3]]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def _by_finding(example: object) -> dict[str, Any]:
+EXAMPLES: Final = {
+    "probabilities": _EXAMPLE,
+    "findings": [
+        {
+            "finding": finding.name,
+            "probability": _EXAMPLE[finding.name],
+            "threshold": _THRESHOLD,
+            "positive": _EXAMPLE[finding.name] >= _THRESHOLD,
+            "codes": {"snomed_ct": finding.snomed_ct, "radlex": finding.radlex},
+        }
+        for finding in CATALOGUE
+    ],
+    "activation_maps": dict.fromkeys(FINDINGS, _MAP_EXAMPLE),
+}
+"""Of fields of Prediction; pydantic would sort them, and FastAPI leave nulls out."""
+
+
+def _by_finding() -> dict[str, Any]:
     """JSON schema of an object with one entry for each finding, in their order."""
     names = list(FINDINGS)
-    return {"propertyNames": {"enum": names}, "required": names, "examples": [example]}
+    return {"propertyNames": {"enum": names}, "required": names}
 
 
 class ModelIdentity(BaseModel):
@@ -84,30 +101,18 @@ class Prediction(BaseModel):
     model: ModelIdentity
     input: InputFacts
     probabilities: dict[str, Probability] = Field(
-        description="by finding, always in the same order", json_schema_extra=_by_finding(_EXAMPLE)
+        description="by finding, always in the same order", json_schema_extra=_by_finding()
     )
     findings: list[FindingAnswer] = Field(
         description="the same with thresholds, calls and codes, in the same order",
         min_length=len(FINDINGS),
         max_length=len(FINDINGS),
-        examples=[
-            [
-                {
-                    "finding": finding.name,
-                    "probability": _EXAMPLE[finding.name],
-                    "threshold": _THRESHOLD,
-                    "positive": _EXAMPLE[finding.name] >= _THRESHOLD,
-                    "codes": {"snomed_ct": finding.snomed_ct, "radlex": finding.radlex},
-                }
-                for finding in CATALOGUE
-            ]
-        ],
     )
     activation_maps: dict[str, list[list[float]]] | None = Field(
         default=None,
         description="with ?maps=true only: by finding, rows of the class activation map over the "
         "whole radiograph, in logits; their mean is the finding's raw logit",
-        json_schema_extra=_by_finding(dict.fromkeys(FINDINGS, _MAP_EXAMPLE)),
+        json_schema_extra=_by_finding(),
     )
     disclaimer: str = Field(examples=["For research and evaluation only; not a medical device."])
 

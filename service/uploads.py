@@ -1,14 +1,18 @@
 """The body of a request -> the bytes of its one file, in memory only."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from service.multipart import FormParser
 from service.scheduling import LineFull
 
 PART: Final = "file"
@@ -19,38 +23,34 @@ _MULTIPART_OVERHEAD: Final = 64 * 1024
 
 
 class UploadError(Exception):
-    """A request whose body does not hold exactly one file; `status` and `code` say how."""
+    """A request whose body does not hold exactly one file; `status` and `code` say how.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    `headers` go with the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
-
-
-class _InMemoryParser(MultiPartParser):
-    # Never reached, so that no upload is spooled to a disk.
-    spool_max_size = 1 << 62
-    begun = False
-    complete = False
-
-    def on_part_begin(self) -> None:
-        self.begun = True
-        super().on_part_begin()
-
-    def on_end(self) -> None:
-        self.complete = True
+        self.headers = headers
 
 
 class Uploads:
     """Reads bodies, holding at most `max_buffered_mib` of all of them together.
 
-    `max_mib`: largest file. `timeout_s`: wall time for one body to arrive.
+    And half of that, or one, of those of a key, so that none keeps the others out by uploads that
+    stand still. `max_mib`: largest file. `timeout_s`: wall time for one body to arrive.
     """
 
     def __init__(self, max_mib: int, max_buffered_mib: int, timeout_s: float) -> None:
         self._max_mib = max_mib
+        self._max_body = max_mib * _MIB + _MULTIPART_OVERHEAD
         self._max_held = max_buffered_mib * _MIB
+        self._max_held_of_one = max(self._max_held // 2, self._max_body)
         self.held_bytes = 0
+        self._held_of: Counter[str] = Counter()
         self._timeout_s = timeout_s
 
     @asynccontextmanager
@@ -63,6 +63,7 @@ class Uploads:
         taken: list[int] = []
         try:
             data = await self._read_form(request, taken)
+            request.scope["state"]["uploaded"] = time.monotonic()
             if not data:
                 raise UploadError(
                     400, "empty_file", "The file is empty; send the bytes of the image."
@@ -71,51 +72,60 @@ class Uploads:
                 raise self._too_large()
             yield data
         finally:
-            self.held_bytes -= sum(taken)
+            self._hold(request, -sum(taken))
 
     async def _read_form(self, request: Request, taken: list[int]) -> bytes:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "multipart/form-data":
+        media_type, options = parse_options_header(request.headers.get("content-type"))
+        if media_type != b"multipart/form-data":
             raise UploadError(
                 415,
                 "not_multipart",
                 "Send multipart/form-data with one part named 'file', as curl -F file=@image.png "
                 "does.",
             )
-        parser = _InMemoryParser(
-            request.headers,
-            self._bounded(request, taken),
-            max_files=1,
-            max_fields=0,
-            max_part_size=1,
-        )
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            detail = "Send the body as it is, without Content-Encoding."
+            raise UploadError(415, "encoded_body", detail, {"Accept-Encoding": "identity"})
+        if not (boundary := options.get(b"boundary")):
+            detail = "Content-Type names no boundary; let your HTTP library write this header."
+            raise UploadError(400, "malformed_multipart", detail)
+        parser = FormParser(boundary, self._bounded(request, taken))
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await _single_file(await parser.parse(), complete=parser.complete)
         except TimeoutError as error:
             detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
-            raise UploadError(408, "upload_timeout", detail) from error
+            raise UploadError(408, "upload_timeout", detail, {"Connection": "close"}) from error
         except MultiPartException as error:
             raise _explain(error) if parser.begun else _no_boundary() from error
-        except UnicodeError as error:  # from a charset that no text has
-            raise _malformed() from error
 
     async def _bounded(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
         """Yield the body, refused as soon as its declared or received length passes a limit."""
-        limit = self._max_mib * _MIB + _MULTIPART_OVERHEAD
         declared = request.headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > limit:
+        if declared.isdecimal() and int(declared) > self._max_body:
             raise self._too_large()
         received = 0
         async for chunk in request.stream():
             taken.append(len(chunk))
             received += len(chunk)
-            self.held_bytes += len(chunk)
-            if received > limit:
+            held_of_one = self._hold(request, len(chunk))
+            if received > self._max_body:
                 raise self._too_large()
-            if self.held_bytes > self._max_held:
+            if self.held_bytes > self._max_held or held_of_one > self._max_held_of_one:
                 raise LineFull(_ROOM_RETRY_S)
             yield chunk
+
+    def _hold(self, request: Request, count: int) -> int:
+        """Count bytes, or give them back; return those of a client with a key, else 0."""
+        self.held_bytes += count
+        client = request.scope["state"].get("client")
+        if client is None:
+            return 0
+        self._held_of[client] += count
+        held = self._held_of[client]
+        if not held:
+            del self._held_of[client]
+        return held
 
     def _too_large(self) -> UploadError:
         return UploadError(413, "body_too_large", f"The file is larger than {self._max_mib} MiB.")

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Service, post_raw, wait_until
+from tests.conftest import ROOT, Service, open_connection, post_raw, wait_until
+from tests.service.conftest import predict_request
 from tests.service.test_connections import send_until_cut_off
 from tests.service.test_problems import assert_problem
 
@@ -315,6 +316,39 @@ def test_a_key_has_256_bits_and_its_file_is_its_owners_alone(tmp_path):
     assert all(len(key.removeprefix("xpro_")) == 43 for key in made)  # base64 of 32 bytes
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_a_file_that_its_group_may_read_stays_readable_when_a_key_is_revoked(tmp_path):
+    file = tmp_path / "keys.json"
+    keys(file, "make", "ward")
+    file.chmod(0o640)
+    keys(file, "revoke", "ward")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    file.chmod(0o666)
+    keys(file, "make", "ward")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_uploads_that_stand_still_take_a_client_no_more_than_half_of_the_room(
+    start_service, file, key, png
+):
+    other = keys(file, "make", "ward-4")
+    settings = {"XPRO_MAX_BUFFERED_MIB": "4", "XPRO_MAX_UPLOAD_MIB": "1"}
+    with start_service(XPRO_KEYS_FILE=str(file), **settings) as service:
+        headers = f"Authorization: Bearer {other}\r\n"
+        unfinished = predict_request(bytes(900_000), headers)[:-10]
+        with ExitStack() as uploads:
+            for _ in range(2):
+                uploads.enter_context(open_connection(service.url)).sendall(unfinished)
+            line = "xpro_uploads_held_bytes 1.8"
+            metrics = bearer(keys(file, "make", "monitor", "--scope", "metrics"))
+            wait_until(lambda: line in service.client.get("/metrics", headers=metrics).text)
+            refused = service.client.post(
+                "/predict", files={"file": bytes(900_000)}, headers=bearer(other)
+            )
+            assert_problem(refused, 503, "overloaded")
+            answer = service.client.post("/predict", files={"file": png}, headers=bearer(key))
+            assert answer.status_code == 200
 
 
 def test_makers_at_the_same_time_lose_no_key(tmp_path):

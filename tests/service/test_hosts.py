@@ -37,7 +37,7 @@ def test_no_other_origin_may_read_an_answer_or_ask_for_leave(service, png):
         service.client.options("/predict", headers=asked),
         service.client.get("/model", headers=origin),
     ]
-    assert answers[1].status_code == 405
+    assert answers[1].status_code == 403
     for answer in answers:
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
@@ -50,6 +50,25 @@ def test_another_sites_page_cannot_even_have_work_done(service, png):
     foreign = {"Sec-Fetch-Site": "cross-site"}
     assert_problem(service.client.get("/model", headers=foreign), 403, "foreign_page")
     assert service.client.get("/", headers=foreign).status_code == 200  # a link to the page
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("0.0.0.0:8000", "http://evil.example", 403),
+        ("0.0.0.0:8000", "null", 403),
+        ("10.0.0.7:8000", "http://10.0.0.7:8001", 403),
+        ("10.0.0.7:8000", "http://10.0.0.7:8000", 200),
+        ("LocalHost", "https://localhost", 200),
+    ],
+)
+def test_where_browsers_name_only_the_origin_it_must_be_ours(service, png, host, origin, status):
+    """They send Sec-Fetch-Site over TLS and to loopback addresses alone."""
+    headers = {"Host": host, "Origin": origin}
+    answer = service.client.post("/predict", files={"file": png}, headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["code"] == "foreign_page"
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/model", "/health", "/nothing", "/openapi.json"])

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import psutil
 import pytest
 
 from contract.findings import FINDINGS
-from tests.conftest import ROOT, wait_until
-from tests.service.conftest import encode, read_metrics
+from tests.conftest import ROOT, open_connection, wait_until
+from tests.service.conftest import encode, predict_request, read_metrics
 
 MONITORING = ROOT / "monitoring"
 NAME = re.compile(r"\b(?:xpro|process)_[a-z0-9_]+\b")
@@ -38,6 +39,7 @@ def test_an_answer_is_counted_timed_and_its_probabilities_are_noted(start_servic
         metrics = read_metrics(service)
     assert metrics['xpro_requests_total{code="ok",route="/predict"}'] == 1
     assert metrics['xpro_request_seconds_count{route="/predict"}'] == 1
+    assert metrics['xpro_upload_seconds_count{route="/predict"}'] == 1
     for stage in ("queue_wait", "decode", "inference"):
         assert metrics[f"xpro_{stage}_seconds_count"] == 1
     for finding in FINDINGS:
@@ -50,6 +52,26 @@ def test_an_answer_is_counted_timed_and_its_probabilities_are_noted(start_servic
     assert metrics["xpro_line_requests"] == metrics["xpro_uploads_held_bytes"] == 0
     assert metrics["xpro_line_service_seconds"] > 0
     assert metrics["process_resident_memory_bytes"] > 0
+
+
+def test_a_slow_sender_makes_no_slow_answer(service, png):
+    def sums() -> list[float]:
+        metrics = read_metrics(service)
+        return [
+            metrics.get(f'xpro_{part}_seconds_sum{{route="/predict"}}', 0.0)
+            for part in ("upload", "request")
+        ]
+
+    before = sums()
+    request = predict_request(png)
+    with open_connection(service.url) as connection:
+        connection.sendall(request[:-100])
+        time.sleep(2)
+        connection.sendall(request[-100:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: sums()[0] > before[0])
+    upload_s, answer_s = (now - then for now, then in zip(sums(), before, strict=True))
+    assert upload_s >= 2 > answer_s
 
 
 def test_files_that_give_no_radiograph_are_counted_by_reason(start_service, png):

@@ -1,6 +1,7 @@
 """The document of the interface."""
 
 from contract.errors import InputError
+from contract.findings import FINDINGS
 from service import openapi
 from service.decode_errors import DecodeCrashed, DecodeMemory, DecodeTimeout
 from service.schemas import Health, Prediction, Problem
@@ -16,6 +17,16 @@ def test_an_answer_fits_the_documented_schema_to_the_letter(service, png):
         assert (
             Prediction.model_validate(answer, strict=True).model_dump(exclude_unset=True) == answer
         )
+
+
+def test_the_example_of_an_answer_fits_the_schema_and_its_order(service, png):
+    schema = service.client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+    fields = ("probabilities", "findings", "activation_maps")
+    examples = {name: schema["properties"][name]["examples"][0] for name in fields}
+    assert list(examples["probabilities"]) == list(examples["activation_maps"]) == list(FINDINGS)
+    assert [one["finding"] for one in examples["findings"]] == list(FINDINGS)
+    answer = {**service.predict(png).json(), **examples}
+    assert Prediction.model_validate(answer, strict=True).model_dump() == answer
 
 
 def test_health_and_problems_fit_their_schemas(service):

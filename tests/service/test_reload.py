@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,22 @@ def test_a_removed_version_gives_way_to_the_one_before(start_service, models):
         assert served(service) == "2"
         shutil.rmtree(models / "2")
         wait_until(lambda: served(service) == "1")
+
+
+def test_a_version_that_cannot_even_be_looked_through_does_not_end_the_watch(start_service, models):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        (models / "2").mkdir()
+        here = os.open(models / "2", os.O_RDONLY)
+        for _ in range(1200):
+            os.mkdir("a", dir_fd=here)
+            inner = os.open("a", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+        subprocess.run(["rm", "-r", str(models / "2")], check=True)
+        place(models, 3)
+        wait_until(lambda: served(service) == "3")
 
 
 def test_a_folder_that_vanishes_changes_nothing(start_service, models, png):

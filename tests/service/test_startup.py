@@ -171,6 +171,12 @@ def test_a_limit_on_file_sizes_below_the_largest_upload_is_a_wrong_setting():
     assert "XPRO_MAX_UPLOAD_MIB=32 is above the limit on the size of files, 1024000" in ended.stderr
 
 
+def test_a_limit_on_memory_below_that_of_a_decoder_is_a_wrong_setting():
+    ended = start(limit="ulimit -v 3000000;", XPRO_DECODE_MEMORY_MIB="4096")
+    assert ended.returncode == 2
+    assert "XPRO_DECODE_MEMORY_MIB=4096 is above the limit on address space" in ended.stderr
+
+
 class SoftlyLimitedService(Service):
     """A service under a limit on file sizes that it may raise, of 64 KiB."""
 
