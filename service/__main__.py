@@ -115,6 +115,7 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
 
     from service.draining import DrainingServer
     from service.guard import MAX_HEADERS_BYTES
+    from service.observability import log_event
     from service.protocol import bounded_protocol
 
     config = uvicorn.Config(
@@ -142,6 +143,8 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
         print(f"Port {settings.port} of {settings.host} cannot be had.", file=sys.stderr)
         return EXIT_START
+    if settings.port == 0:
+        log_event("bound", port=bound.getsockname()[1])
     try:
         DrainingServer(config, app, settings.drain_s).run([bound])
     except SystemExit:  # with 3, too, where the application did not start; the log says why

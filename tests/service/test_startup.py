@@ -14,7 +14,7 @@ from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
 from contract.findings import FINDINGS
 from contract.seal import DESCRIPTION
 from service.settings import Settings
-from tests.conftest import ROOT, Service
+from tests.conftest import ROOT, Service, wait_until
 from tests.service.conftest import encode
 
 Ended = subprocess.CompletedProcess[str]
@@ -198,6 +198,23 @@ def test_where_no_decoding_worker_can_be_started_the_service_ends_with_1():
             os.close(each)
     assert ended.returncode == 1
     assert "no process could be started" in ended.stderr
+
+
+class AnywhereService(Service):
+    """A service on a port that the kernel chooses."""
+
+    command = ("env", "XPRO_PORT=0", sys.executable, "-m", "service")
+
+
+def test_port_0_is_any_that_is_free_and_the_log_names_it(tmp_path, png):
+    service = AnywhereService(tmp_path / "log")
+    try:
+        wait_until(lambda: '"ready"' in service.log())
+        first, *_ = service.log().splitlines()
+        service.client.base_url = f"http://127.0.0.1:{json.loads(first)['port']}"
+        assert service.predict(png).status_code == 200
+    finally:
+        service.__exit__(None, None, None)
 
 
 def test_a_port_in_use_ends_the_service_with_a_message(service):
