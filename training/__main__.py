@@ -20,7 +20,13 @@ from training.commands import (
 from training.errors import TrainingError
 
 _COMMANDS = (inspect, prepare, train, resume, evaluate, compare, export, import_)
-_OF_PATHS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
+_OF_PATHS = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute

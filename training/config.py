@@ -1,6 +1,7 @@
 """Everything that decides a training run, in one frozen dataclass with named profiles."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, get_args, get_type_hints
@@ -14,10 +15,18 @@ CONTRAST_GRID: Final = 16
 Precision = Literal["float32", "mixed_bfloat16"]
 PixelScaling = Literal["grey", "imagenet", "torchxrayvision"]
 
-_LEAST: Final = {
-    **dict.fromkeys(("input_size", "epochs", "batch_size", "bootstrap_resamples"), 1),
-    **dict.fromkeys(("patience", "warmup_epochs", "weight_decay", "clip_norm", "seed"), 0),
+_LEAST_LARGE: Final = 32
+"""Pixels to a side, of which `keras.applications` makes a map of one cell."""
+_SEEDS: Final = 2**32
+"""What numpy and Keras are seeded with lies below."""
+_RANGES: Final = {
+    **dict.fromkeys(("input_size", "epochs", "batch_size", "bootstrap_resamples"), (1, math.inf)),
+    **dict.fromkeys(("patience", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
+    **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing"), (0, 1)),
+    "seed": (0, _SEEDS),
 }
+_INSIDE: Final = {"learning_rate": math.inf, "validation_share": 1, "test_share": 1}
+"""What lies above 0 and below this."""
 
 
 @dataclass(frozen=True)
@@ -67,32 +76,41 @@ class TrainConfig:
         self._check_ranges()
         if self.epochs <= self.warmup_epochs:
             raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
-        if len(self.widths) != len(self.blocks):
-            raise ConfigError("widths and blocks must have one entry per stage each.")
-        if min(self.widths) < 1 or min(self.blocks) < 1:
-            raise ConfigError("widths and blocks are at least 1 in each stage.")
-        if not (0 < self.validation_share < 1 and 0 < self.test_share < 1):
-            raise ConfigError("validation_share and test_share must lie between 0 and 1.")
+        if len(self.widths) != len(self.blocks) or min(self.widths + self.blocks) < 1:
+            raise ConfigError("widths and blocks have one entry per stage each, of 1 and more.")
         if self.backbone == "small" and self.input_size % CONTRAST_GRID:
             raise ConfigError(f"input_size must be a multiple of {CONTRAST_GRID} for small.")
+        if self.backbone != "small" and self.input_size < _LEAST_LARGE:
+            raise ConfigError(f"input_size is at least {_LEAST_LARGE} for {self.backbone}.")
         if self.folds < 0 or self.folds == 1:
             raise ConfigError("folds is 0, or 2 and more.")
+        if self.seed + self.folds > _SEEDS:  # each member of a fold has the next seed
+            raise ConfigError(f"seed and folds together are at most {_SEEDS}.")
         if self.pretrained not in ("", "imagenet") and not self.pretrained.endswith(".h5"):
             raise ConfigError('pretrained is empty, "imagenet" or a Keras weights file, *.h5.')
         if self.pretrained and self.backbone == "small":
             raise ConfigError("There are no pretrained weights for small; say pretrained=")
 
     def _check_ranges(self) -> None:
-        for name, least in _LEAST.items():
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} is at least {least}, not {getattr(self, name)}.")
-        for name in ("dropout", "ema_momentum", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is from 0 to below 1, not {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is above 0, not {self.learning_rate}.")
+        for name, (least, below) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value < below:
+                raise ConfigError(f"{name} is at least {least} and below {below}, not {value}.")
+        for name, below in _INSIDE.items():
+            value = getattr(self, name)
+            if not 0 < value < below:
+                raise ConfigError(f"{name} is above 0 and below {below}, not {value}.")
 
 
+_LARGE: Final = TrainConfig(
+    input_size=224,
+    backbone="densenet121",
+    epochs=15,
+    pretrained="imagenet",
+    warmup_epochs=1.0,
+    ema_momentum=0.999,
+    validation_share=0.1,
+)
 PROFILES: Final[dict[str, TrainConfig]] = {
     "demo": TrainConfig(
         input_size=192,
@@ -119,29 +137,9 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         bootstrap_resamples=50,
     ),
     # CheXNet's network and size (Rajpurkar et al., 2017), with the optimiser of `demo`.
-    "densenet121": TrainConfig(
-        input_size=224,
-        backbone="densenet121",
-        epochs=15,
-        pretrained="imagenet",
-        pixel_scaling="grey",
-        learning_rate=3e-4,
-        warmup_epochs=1.0,
-        ema_momentum=0.999,
-        validation_share=0.1,
-    ),
+    "densenet121": replace(_LARGE, pixel_scaling="grey", learning_rate=3e-4),
     # Liu et al., CVPR 2022: a transformer's shape built of convolutions; larger steps harm it.
-    "convnext": TrainConfig(
-        input_size=224,
-        backbone="convnext_tiny",
-        epochs=15,
-        pretrained="imagenet",
-        learning_rate=1e-4,
-        warmup_epochs=1.0,
-        weight_decay=5e-2,
-        ema_momentum=0.999,
-        validation_share=0.1,
-    ),
+    "convnext": replace(_LARGE, backbone="convnext_tiny", learning_rate=1e-4, weight_decay=5e-2),
 }
 
 
@@ -152,8 +150,7 @@ def read_config(profile: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     if profile not in PROFILES:
         raise ConfigError(f"No profile {profile!r}; there are {', '.join(PROFILES)}.")
-    changes = dict(_parse_override(override) for override in overrides)
-    return replace(PROFILES[profile], **changes)
+    return replace(PROFILES[profile], **dict(map(_parse_override, overrides)))
 
 
 def config_from_dict(values: dict[str, Any]) -> TrainConfig:

@@ -16,6 +16,7 @@ from training.operating import choose_all_points
 from training.overlays import Overlay, draw_overlays
 from training.predictions import PREDICTIONS, write_predictions
 from training.prepare import Cache
+from training.record import REPORT, write_json
 from training.table import Row
 
 
@@ -86,12 +87,17 @@ def write_folder(
     scored: Mapping[str, Scored],
     overlays: Sequence[Overlay] = (),
 ) -> None:
-    """Write report.html about `part`, report.json, and predictions.csv of every set in `scored`."""
-    # Drawing needs matplotlib, which takes a second to load.
-    from training.report import write_report
+    """Write report.html about `part`, predictions.csv of every set in `scored`, and report.json.
 
-    write_report(folder, reports, part, scored[part].rows, scored[part].probabilities, overlays)
+    A run with a report.json is finished, so that comes last, and whole.
+    """
+    # Drawing needs matplotlib, which takes a second to load.
+    from training.report import write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_page(folder, reports, part, scored[part].rows, scored[part].probabilities, overlays)
     rows = [row for one in scored.values() for row in one.rows]
     write_predictions(
         folder / PREDICTIONS, rows, np.concatenate([one.probabilities for one in scored.values()])
     )
+    write_json(folder / REPORT, reports)

@@ -1,4 +1,4 @@
-"""A report as one HTML file without a single foreign request, and as JSON."""
+"""A report as one HTML file without a single foreign request."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from training.curves import draw_all
 from training.figures import style, to_bytes, to_uri
 from training.overlays import Overlay
-from training.record import REPORT, write_json
 from training.sections import build_body
 from training.table import Row
 
@@ -36,7 +35,7 @@ figure { margin: 0; } figcaption { font-size: .87rem; }
 """
 
 
-def write_report(
+def write_page(
     folder: Path,
     reports: Mapping[str, Any],
     part: str,
@@ -44,13 +43,11 @@ def write_report(
     probabilities: NDArray[np.floating[Any]],
     overlays: Sequence[Overlay] = (),
 ) -> None:
-    """Write report.json with all of `reports`, and report.html about its entry `part`.
+    """Write report.html about the entry `part` of `reports` into a folder that is there.
 
     `reports["about"]` tells name and value of what stands at the head of the page; `rows` and
     `probabilities` [N,14] are those that `part` was measured on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / REPORT, reports)
     labels = np.array([row.labels for row in rows])
     with style():
         figures = {

@@ -13,6 +13,7 @@ from training.errors import DataError, LeakageError
 from training.table import Row
 
 SplitName = Literal["train", "validation", "test"]
+OFFICIAL: Final = "official lists, validation by patient"
 RANDOM: Final = "random by patient"
 """The rule of a split that another row more or less draws anew, for test too."""
 
@@ -93,7 +94,7 @@ def split_by_lists(
     learn = [row for row in rows if row.image in train_val]
     train, validation = _divide_patients(learn, validation_share, seed)
     tested = tuple(row for row in rows if row.image in test)
-    return Split(train, validation, tested, "official lists, validation by patient")
+    return Split(train, validation, tested, OFFICIAL)
 
 
 def split_by_patient(

@@ -47,9 +47,13 @@ def test_fields_that_contradict_each_other_are_refused(override: str) -> None:
         "bootstrap_resamples=0",
         "patience=-3",
         "seed=-1",
+        "seed=4294967296",
         "clip_norm=-1",
+        "clip_norm=inf",
+        "weight_decay=inf",
         "learning_rate=0",
         "learning_rate=nan",
+        "learning_rate=inf",
         "dropout=1.5",
         "ema_momentum=1",
         "label_smoothing=-0.1",
@@ -58,6 +62,18 @@ def test_fields_that_contradict_each_other_are_refused(override: str) -> None:
 def test_value_out_of_range_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0]):
         read_config("densenet121", [override])
+
+
+def test_every_member_of_a_fold_has_a_seed_that_numpy_takes() -> None:
+    assert read_config("demo", ["folds=4", "seed=4294967292"]).folds == 4
+    with pytest.raises(ConfigError, match="seed and folds together are at most 4294967296"):
+        read_config("demo", ["folds=4", "seed=4294967293"])
+
+
+@pytest.mark.parametrize("profile", ["densenet121", "convnext"])
+def test_image_too_small_for_a_large_backbone_is_refused(profile: str) -> None:
+    with pytest.raises(ConfigError, match="input_size is at least 32 for"):
+        read_config(profile, ["pretrained=", "input_size=16"])
 
 
 def test_unknown_profile_is_answered_with_those_there_are() -> None:

@@ -191,7 +191,7 @@ def test_more_folds_than_patients_are_told_before_there_is_a_run(
 
 def test_run_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("export", tmp_path / "none", "--out", tmp_path / "out") == 1
-    assert "none/run.json" in capsys.readouterr().err
+    assert "none is no run: it holds no run.json" in capsys.readouterr().err
 
 
 def test_neither_or_both_of_bundle_and_predictions_is_refused(

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contract.bundle import Bundle, find_bundle, open_bundle
 from training.commands import options
@@ -13,7 +14,7 @@ from training.judgement import Scored
 from training.predictions import PREDICTIONS, arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
 from training.record import RECORD, read_json, write_json
-from training.split import SplitName
+from training.split import Split, SplitName
 from training.table import Row
 
 HELP = "compare two bundles, runs or prediction files"
@@ -23,13 +24,13 @@ HELP = "compare two bundles, runs or prediction files"
 class _Side:
     """One of the two: a CSV with predictions or a bundle, and the config that split its data.
 
-    `split_sha256`: of the split that a run was fitted on.
+    `data`: what the run that it belongs to, if any, says of its data.
     """
 
     path: Path
     config: TrainConfig | None
     bundle: Bundle | None = None
-    split_sha256: str | None = None
+    data: dict[str, Any] | None = None
 
 
 def add(parser: ArgumentParser) -> None:
@@ -47,6 +48,8 @@ def add(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Compare two models by a paired bootstrap of patients; positive means that B is better."""
+    if arguments.out:
+        options.check_new("--out", arguments.out)
     sides = [_recognise(path) for path in (arguments.first, arguments.second)]
     if all(side.config is None for side in sides):
         config = read_config("demo")
@@ -74,14 +77,13 @@ def run(arguments: Namespace) -> None:
 
 def _recognise(path: Path) -> _Side:
     if path.is_file():
-        return _Side(path, None)
+        beside = path.parent / RECORD
+        return _Side(path, None, data=read_json(beside)["data"] if beside.is_file() else None)
     if (path / RECORD).is_file():
         if not (path / PREDICTIONS).is_file():
             raise DataError(f"The run {path} has no {PREDICTIONS}; compare its bundle instead.")
         record = read_json(path / RECORD)
-        config = config_from_dict(record["config"])
-        sha256 = record["data"]["split_sha256"]
-        return _Side(path / PREDICTIONS, config, split_sha256=sha256)
+        return _Side(path / PREDICTIONS, config_from_dict(record["config"]), data=record["data"])
     bundle = open_bundle(find_bundle(path))
     return _Side(bundle.path, config_from_dict(dict(bundle.description["recipe"])), bundle)
 
@@ -90,14 +92,7 @@ def _predict(arguments: Namespace, side: _Side, config: TrainConfig) -> Scored:
     with options.open_data(arguments, config) as data:
         part: SplitName = arguments.split or "test"
         rows = data.split.parts()[part]
-        caution = None
-        if side.bundle:
-            caution = options.find_caution(side.bundle, config, data.split, part)
-        elif side.split_sha256:
-            name = str(side.path.parent)
-            caution = options.find_redraw(name, side.split_sha256, data.split, part)
-        if caution:
-            print(caution)
+        _print_caution(side, config, data.split, part)
         if not side.bundle:
             return Scored(rows, arrange(read_predictions(side.path), rows, side.path))
         cache = options.open_images(arguments, config, data)
@@ -107,16 +102,29 @@ def _predict(arguments: Namespace, side: _Side, config: TrainConfig) -> Scored:
         return Scored(rows, predict_bundle(side.path, rows, cache))
 
 
+def _print_caution(side: _Side, config: TrainConfig, split: Split, part: SplitName) -> None:
+    caution = None
+    if side.bundle:
+        caution = options.find_caution(side.bundle, config, split, part)
+    elif side.data:
+        caution = options.find_redraw(str(side.path.parent), side.data, split, part)
+    if caution:
+        print(caution)
+
+
 def _read_common(
     arguments: Namespace, sides: list[_Side], config: TrainConfig
 ) -> tuple[Scored, Scored]:
     """Return what both of two CSV files predict; without --split whatever set it is of."""
     read = [read_predictions(side.path) for side in sides]
-    with options.open_data(arguments, config, tables_only=True) as data:
+    # Labels are enough, but rows left out for want of an image can change the split.
+    with options.open_data(arguments, config, tables_only=not arguments.allow_missing) as data:
         parts = data.split.parts()
     rows: tuple[Row, ...]
     if arguments.split:
         rows = parts[arguments.split]
+        for side in sides:
+            _print_caution(side, config, data.split, arguments.split)
     else:
         every = [row for part in parts.values() for row in part]
         known = [

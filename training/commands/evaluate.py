@@ -41,6 +41,8 @@ def run(arguments: Namespace) -> None:
     if (arguments.bundle is None) == (arguments.predictions is None):
         raise ConfigError("Name either a bundle or --predictions CSV.")
     prevalence = _parse_prevalence(arguments.prevalence)
+    if arguments.report:
+        options.check_folder("--report", arguments.report)
     if arguments.predictions:
         _evaluate_predictions(arguments, prevalence)
     else:
@@ -49,14 +51,20 @@ def run(arguments: Namespace) -> None:
 
 def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) -> None:
     source = arguments.predictions
-    record = source.parent / RECORD
-    # A run's own predictions are of the run's own split.
-    config = (
-        config_from_dict(read_json(record)["config"]) if record.is_file() else read_config("demo")
-    )
+    beside = source.parent / RECORD
+    run = read_json(beside) if beside.is_file() else None
+    # A run's own predictions are split as that was; on other data that may be another split.
+    config = config_from_dict(run["config"]) if run else read_config("demo")
     predictions = read_predictions(source)
     part = arguments.split or ALL
-    with options.open_data(arguments, config, tables_only=True) as data:
+    # Labels are enough, but rows left out for want of an image can change the split.
+    with options.open_data(arguments, config, tables_only=not arguments.allow_missing) as data:
+        caution = None
+        if run and data.split.sha256() != run["data"]["split_sha256"]:
+            print(f"Other data than {source.parent} was trained on: its split has another hash.")
+            caution = options.find_redraw(str(source.parent), run["data"], data.split, part)
+        if caution:
+            print(caution)
         parts = {str(name): rows for name, rows in data.split.parts().items()}
         every = [row for rows in parts.values() for row in rows]
         known = predicted_rows(predictions, every, source)
@@ -71,7 +79,7 @@ def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) ->
             validation = Scored(
                 parts["validation"], arrange(predictions, parts["validation"], source)
             )
-        about = {"model": source.name, **_describe_data(data, part)}
+        about = {"model": source.name, **_describe_data(data, part, caution)}
     chosen_on = validation or scored
     points = choose_all_points(chosen_on.labels(), chosen_on.probabilities)
     thresholds = [of_finding[0].threshold for of_finding in points]
@@ -138,8 +146,7 @@ def _judge_bundle(
         "model": f"{bundle.name} {bundle.version}",
         "digest": bundle.digest,
         "intended use": str(bundle.description["intended_use"]),
-        **_describe_data(data, part),
-        **({"caution": caution} if caution else {}),
+        **_describe_data(data, part, caution),
     }
     # `all` holds the validation images a second time.
     kept = {name: one for name, one in scored.items() if part != ALL or name == ALL}
@@ -147,11 +154,12 @@ def _judge_bundle(
     print(f"wrote {arguments.report}")
 
 
-def _describe_data(data: DataFolder, part: str) -> dict[str, str]:
+def _describe_data(data: DataFolder, part: str, caution: str | None) -> dict[str, str]:
     return {
         "data": data.folder.resolve().name,
         "labels": data.label_version,
         "split": f"{part} of {data.split.rule}",
+        **({"caution": caution} if caution else {}),
     }
 
 

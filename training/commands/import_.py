@@ -39,7 +39,8 @@ def run(arguments: Namespace) -> None:
     kind = KINDS[arguments.kind]
     weights = read_published(arguments.file, kind)
     origin = describe_origin(arguments.file, arguments.kind, kind)
-    options.check_out(arguments)
+    options.check_folder("--out", arguments.out)
+    options.check_new("--run", folder)
     start_keras()
     from training.export import tell_export
     from training.importers.adopt import adopt, import_config

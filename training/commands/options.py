@@ -3,11 +3,11 @@
 import gc
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from contract.bundle import Bundle
 from training.config import PROFILES, TrainConfig, read_config
@@ -16,7 +16,8 @@ from training.errors import ConfigError, DataError, RunError
 from training.phantom import write_drawn_folder
 from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
-from training.split import RANDOM, Split
+from training.record import RECORD, read_json
+from training.split import OFFICIAL, Split
 
 DRAWN: Final = "drawn"
 ALL: Final = "all"
@@ -68,17 +69,35 @@ def chosen_run(arguments: Namespace, name: str) -> Path:
     return run
 
 
-def check_out(arguments: Namespace) -> None:
-    """Make --out; raises ConfigError where nothing can be written there.
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what a run says about itself; raises RunError for a folder that is none."""
+    if not (folder / RECORD).is_file():
+        raise RunError(f"{folder} is no run: it holds no {RECORD}.")
+    record: dict[str, Any] = read_json(folder / RECORD)
+    return record
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Make a folder that is to be written into; raises ConfigError where nothing can be.
 
     To be called before work that would be lost.
     """
-    out: Path = arguments.out
+    _try_writing(f"{option} {folder}", folder)
+
+
+def check_new(option: str, path: Path) -> None:
+    """Make the folder around a file, or a new folder, that is to be written: as `check_folder`."""
+    if path.is_dir():
+        raise ConfigError(f"{option} {path} is a folder already; name another place.")
+    _try_writing(f"{option} {path}", path.parent)
+
+
+def _try_writing(name: str, folder: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}.") from None
+        raise ConfigError(f"{name} cannot be written: {error.strerror}.") from None
 
 
 def chosen_config(arguments: Namespace) -> TrainConfig:
@@ -92,7 +111,7 @@ def open_data(
 ) -> Iterator[DataFolder]:
     """Read and split the data folder, or draw one that lasts as long as the context.
 
-    With `tables_only` no image is looked for.
+    With `tables_only` no image is looked for, and --allow-missing leaves out no row.
     Raises DataError for what `read_folder` refuses.
     """
     if str(arguments.data) != DRAWN:
@@ -130,18 +149,21 @@ def find_caution(bundle: Bundle, config: TrainConfig, split: Split, part: str) -
     name = f"{bundle.name} {bundle.version}"
     if "weights" in bundle.description:
         return f"Who trained the weights of {name} may have used these images, which flatters it."
-    if part in ("train", ALL) or (config.folds and part == "validation"):
+    trained = bundle.description["training_data"]
+    learnt = part in ("train", ALL) or (config.folds and part == "validation")
+    if learnt and split.sha256() == trained["split_sha256"]:
         return f"{name} has learnt from these images, which flatters it."
-    return find_redraw(name, bundle.description["training_data"]["split_sha256"], split, part)
+    return find_redraw(name, trained, split, part)
 
 
-def find_redraw(name: str, split_sha256: str, split: Split, part: str) -> str | None:
-    """Say where a model of another split may have learnt from images drawn into this `part`.
+def find_redraw(name: str, trained: Mapping[str, Any], split: Split, part: str) -> str | None:
+    """Say where a model of another split may have learnt from images of this `part`.
 
-    Patients are drawn from those that are there, so one more or less draws all of them anew. Only
-    the official test list stays.
+    `trained` holds `split` and `split_sha256` of the model's own. Patients are drawn from those
+    that are there, so one more or less draws all of them anew. Only the official test list stays.
     """
-    if split.sha256() == split_sha256 or (part == "test" and split.rule != RANDOM):
+    both_official = split.rule == trained["split"] == OFFICIAL
+    if split.sha256() == trained["split_sha256"] or (part == "test" and both_official):
         return None
     return (
         f"{name} was trained on another split. Where its patients are among these, it may have "

@@ -8,7 +8,7 @@ from training.commands import options, train
 from training.config import config_from_dict
 from training.errors import RunError
 from training.quiet import start_keras
-from training.record import RECORD, REPORT, read_commit, read_json
+from training.record import REPORT, read_commit
 
 HELP = "continue a run that was interrupted"
 
@@ -24,14 +24,12 @@ def run(arguments: Namespace) -> None:
     To be called from the folder where the run was begun.
     """
     folder: Path = arguments.run
-    if not (folder / RECORD).is_file():
-        raise RunError(f"{folder} is no run: it holds no {RECORD}.")
+    record = options.read_run(folder)
     if (folder / REPORT).exists():
         raise RunError(
             f"{folder} is finished; `python -m training export {folder} --out models/NAME` "
             "makes a bundle."
         )
-    record = read_json(folder / RECORD)
     begun = _parse(folder, record["command"])
     # Both must be as they were, and only the environment chooses the backend.
     os.environ["KERAS_BACKEND"] = record["backend"]
@@ -41,6 +39,7 @@ def run(arguments: Namespace) -> None:
     with options.open_data(begun, config) as data:
         if data.split.sha256() != record["data"]["split_sha256"]:
             raise RunError(f"The data are not those {folder} was begun with: other split hash.")
+        options.check_folder("--out", begun.out)
         cache = options.open_images(begun, config, data)
         start_keras()
         from training.chain import finish

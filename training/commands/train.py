@@ -23,7 +23,8 @@ def run(arguments: Namespace) -> None:
     folder = options.chosen_run(arguments, arguments.profile)
     with options.open_data(arguments, config) as data:
         options.try_weights(config)
-        options.check_out(arguments)
+        options.check_folder("--out", arguments.out)
+        options.check_new("--run", folder)
         cache = options.open_images(arguments, config, data)
         start_keras()
         from training.chain import train
