@@ -2,8 +2,16 @@ import { byId, el, readable, terms } from "./dom.js";
 import { GESTURES, KEYS } from "./gestures.js";
 import { save } from "./save.js";
 
-/** Fill the dialogs about model and keys, and the statement of what the model is for. */
-export function connectAbout(model) {
+/** Fill the dialog about keys and mouse. */
+export function connectKeys() {
+  dialog("keys", "Keys and mouse", el("h3", {}, "Keys, while the radiograph has the focus"),
+    terms(KEYS), el("h3", {}, "Mouse and touch"), terms(GESTURES),
+    el("h3", {}, "Findings"), terms([["↑ ↓", "previous, next finding"],
+      ["Enter", "what it means, and its activation map"]]));
+}
+
+/** Show which model is served, also in its dialog, and what it is for. */
+export function showModel(model) {
   byId("intent").textContent = model.intended_use;
   byId("open-model").textContent = `Model ${model.name} ${model.version}`;
   dialog("model", `Model ${model.name}, version ${model.version}`,
@@ -14,13 +22,9 @@ export function connectAbout(model) {
       type: "button", id: "save-model",
       onclick: () => save("model.json", "application/json", JSON.stringify(model, null, 1)),
     }, "Save the whole description")));
-  dialog("keys", "Keys and mouse", el("h3", {}, "Keys, while the radiograph has the focus"),
-    terms(KEYS), el("h3", {}, "Mouse and touch"), terms(GESTURES),
-    el("h3", {}, "Findings"), terms([["↑ ↓", "previous, next finding"],
-      ["Enter", "what it means, and its activation map"]]));
 }
 
-/** Name, version, digest and training data of a model as a list of terms. */
+/** What is known of a model, at least what an answer says of it, as a list of terms. */
 export function modelFacts(model) {
   const data = model.training_data ?? {};
   const count = (number, what) => (number == null ? null : `${number.toLocaleString("en")} ${what}`);
@@ -56,8 +60,8 @@ function table(model) {
 function dialog(name, title, ...content) {
   const box = byId(`${name}-dialog`);
   const close = el("button", { type: "button", class: "quiet", onclick: () => box.close() }, "Close");
-  box.append(el("div", { class: "panel-head" }, el("h2", { id: `${name}-title` }, title), close),
-    ...content);
-  box.addEventListener("click", (event) => event.target === box && box.close());
-  byId(`open-${name}`).addEventListener("click", () => box.showModal());
+  box.replaceChildren(
+    el("div", { class: "panel-head" }, el("h2", { id: `${name}-title` }, title), close), ...content);
+  box.onclick = (event) => event.target === box && box.close();
+  Object.assign(byId(`open-${name}`), { disabled: false, onclick: () => box.showModal() });
 }

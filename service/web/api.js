@@ -52,9 +52,15 @@ async function post(path, file, signal, onBusy) {
 }
 
 /** Whether another key would help. */
-export function needsKey(refused) {
-  return refused.problem.status === 401 || refused.problem.code === "missing_scope";
+export function needsKey({ problem }) {
+  return problem.status === 401 || problem.code === "missing_scope";
 }
+
+/** Whether what was refused so would be refused of every file: no service, or no key for it. */
+export const endsAll = (problem) => problem.code === UNREACHABLE.code || needsKey({ problem });
+
+/** Whether the same file may be answered later. */
+export const mayRetry = (problem) => endsAll(problem) || [429, 503].includes(problem.status);
 
 /** Send a request with the key; where that is not good enough, ask the person for one. */
 async function send(path, options) {

@@ -1,4 +1,4 @@
-import { predict, Refusal } from "./api.js";
+import { endsAll, mayRetry, predict, Refusal } from "./api.js";
 
 /** Files under way at once: enough to keep a small service busy, too few to fill its line. */
 const LANES = 2;
@@ -53,6 +53,15 @@ export class Cases extends EventTarget {
     for (const one of [...this.all].reverse()) this.remove(one);
   }
 
+  /** Send again what was refused and may be answered now. */
+  retry() {
+    for (const one of this.all.filter((each) => each.problem && mayRetry(each.problem))) {
+      this.#waiting.push(one);
+      this.#changed(one, { state: "waiting", problem: null, abort: new AbortController() });
+    }
+    this.#pump();
+  }
+
   /** How many cases are finished, answered or refused. */
   get finished() {
     return this.all.filter((one) => one.state === "done" || one.state === "refused").length;
@@ -74,10 +83,15 @@ export class Cases extends EventTarget {
         const problem = error instanceof Refusal ? error.problem
           : { title: "The answer cannot be read", code: "unreadable", detail: String(error) };
         this.#changed(one, { state: "refused", problem });
+        if (endsAll(problem)) this.#refuseWaiting({ ...problem, request_id: null });
       }
     }
     this.#running -= 1;
     this.#pump();
+  }
+
+  #refuseWaiting(problem) {
+    for (const one of this.#waiting.splice(0)) this.#changed(one, { state: "refused", problem });
   }
 
   #changed(one, facts = {}) {

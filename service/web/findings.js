@@ -21,19 +21,20 @@ export class Findings {
     for (const tick of TICKS) {
       byId("axis").append(at(el("span", {}, `${tick * 100}${tick === 1 ? " %" : ""}`), tick));
     }
-    for (const facts of model.findings) this.#rows.set(facts.name, this.#row(facts));
+    for (const { name } of model.findings) this.#rows.set(name, this.#row(name));
     for (const input of document.querySelectorAll("input[name=order]")) {
       input.addEventListener("change", () => {
         this.#order = input.value;
         this.#arrange();
       });
     }
-    this.show(null);
+    this.show(null, model);
   }
 
-  /** Show the findings of an answer of /predict, or the bare list for null. */
-  show(answer) {
+  /** Show the findings of an answer of /predict, or the bare list for null; `model` gave it. */
+  show(answer, model) {
     this.#answer = answer;
+    this.#model = model;
     const entries = answer?.findings ?? this.#model.findings.map(bare);
     for (const entry of entries) this.#fill(this.#rows.get(entry.finding), entry);
     this.#arrange();
@@ -54,23 +55,22 @@ export class Findings {
     this.onChoose(name);
   }
 
-  #row(facts) {
+  #row(name) {
     const row = {
       call: el("span", { class: "call", "aria-hidden": "true" }),
       number: el("span", { class: "number" }),
       spoken: el("span", { class: "unseen" }),
       bar: el("span", { class: "bar-fill" }),
       mark: el("span", { class: "mark" }),
-      detail: el("div", { class: "detail", id: `detail-${facts.name}`, hidden: true }),
-      facts,
+      detail: el("div", { class: "detail", id: `detail-${name}`, hidden: true }),
     };
     row.button = el("button", {
       type: "button", "aria-expanded": "false", "aria-controls": row.detail.id,
-      onclick: () => this.choose(this.chosen === facts.name ? null : facts.name),
+      onclick: () => this.choose(this.chosen === name ? null : name),
       onkeydown: (event) => moveFocus(event, row.item),
-    }, row.call, el("span", { class: "name" }, readable(facts.name)), row.number, row.spoken,
+    }, row.call, el("span", { class: "name" }, readable(name)), row.number, row.spoken,
     el("span", { class: "bar", "aria-hidden": "true" }, row.bar, row.mark));
-    row.item = el("li", { "data-finding": facts.name }, row.button, row.detail);
+    row.item = el("li", { "data-finding": name }, row.button, row.detail);
     return row;
   }
 
@@ -84,7 +84,8 @@ export class Findings {
     row.spoken.textContent = answered ? `, ${side} its threshold of ${percent(entry.threshold)}` : "";
     row.bar.style.width = along(entry.probability ?? 0);
     at(row.mark, entry.threshold);
-    const parts = [el("p", {}, MEANINGS[entry.finding]), describe(entry, row.facts)];
+    const facts = this.#model.findings?.find(({ name }) => name === entry.finding);
+    const parts = [el("p", {}, MEANINGS[entry.finding]), describe(entry, facts)];
     if (answered) parts.push(el("button", {
       type: "button", class: "show", onclick: showRadiograph,
     }, "See it on the radiograph"));
@@ -115,12 +116,14 @@ function at(element, probability) {
   return element;
 }
 
+/** `facts` are those of the model that answered, where they are known. */
 function describe(entry, facts) {
   const codes = entry.codes;
+  const rule = [facts?.threshold_rule, facts?.threshold_source].filter(Boolean).join(", ");
   return terms([
     ["Probability", entry.probability != null ? `${entry.probability} (calibrated)` : null],
-    ["Threshold", `${entry.threshold.toPrecision(3)} (${[facts.threshold_rule, facts.threshold_source].filter(Boolean).join(", ")})`],
-    ["AUROC", auroc(facts)],
+    ["Threshold", entry.threshold.toPrecision(3) + (rule && ` (${rule})`)],
+    ["AUROC", facts && auroc(facts)],
     ["SNOMED CT", codes && (codes.snomed_ct ?? "none verified")],
     ["RadLex", codes && (codes.radlex ?? "none verified")],
   ]);

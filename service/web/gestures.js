@@ -57,7 +57,7 @@ function connectKeys(viewer, step) {
     1: () => viewer.zoomBy(1 / viewer.scale),
     i: () => viewer.set({ inverted: !viewer.inverted }),
     r: () => viewer.resetWindow(),
-    m: () => viewer.set({ mapShown: !viewer.mapShown }),
+    m: () => viewer.map && viewer.set({ mapShown: !viewer.mapShown }),
     "[": () => fade(-OPACITY_STEP),
     "]": () => fade(OPACITY_STEP),
     PageUp: () => step(-1),

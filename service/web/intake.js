@@ -3,7 +3,10 @@ import { byId } from "./dom.js";
 /** Take files that are dropped, pasted or chosen, folders included, and hand them to `onFiles`. */
 export function takeFiles(onFiles) {
   const chooser = byId("chooser");
-  for (const id of ["add", "choose"]) byId(id).addEventListener("click", () => chooser.click());
+  for (const id of ["add", "choose"]) {
+    byId(id).disabled = false;
+    byId(id).addEventListener("click", () => chooser.click());
+  }
   chooser.addEventListener("change", () => {
     onFiles([...chooser.files]);
     chooser.value = ""; // so that the same file can be chosen again
@@ -26,9 +29,7 @@ function takeDrops(onFiles) {
     if (event.dataTransfer.types.includes("Files")) show(1);
   });
   document.addEventListener("dragleave", () => show(-1));
-  document.addEventListener("dragover", (event) => event.preventDefault()); // or the browser opens the file
   document.addEventListener("drop", async (event) => {
-    event.preventDefault();
     show(-depth);
     const { items, files } = event.dataTransfer;
     // The list is empty after the first await, so the entries are taken at once.

@@ -1,6 +1,6 @@
-import { connectAbout } from "./about.js";
+import { connectKeys, showModel } from "./about.js";
 import { accessKey } from "./access.js";
-import { getJson, needsKey } from "./api.js";
+import { getJson, mayRetry, needsKey } from "./api.js";
 import { Cases } from "./cases.js";
 import { announce, byId, el, readable } from "./dom.js";
 import { connectFiles } from "./files.js";
@@ -16,24 +16,42 @@ import { Viewer } from "./viewer.js";
 
 /** Put the parts together once model and colours are known. */
 function start(model, colours) {
+  let served = model;
+  const models = new Map([[model.digest, model]]);
+  const modelOf = (answer) => (answer ? models.get(answer.model.digest) : served);
   const cases = new Cases();
   const viewer = new Viewer(byId("canvas"));
   const findings = new Findings(model, () => showMap());
   let loading = new AbortController();
   const tool = connectTools(viewer);
   connectGestures(viewer, { tool, step: (by) => cases.step(by) });
-  connectAbout(model);
+  connectKeys();
+  showModel(model);
   connectFiles(cases);
-  connectReport(model, viewer, () => ({ one: cases.selected, finding: findings.chosen }));
+  connectReport(viewer, () => (
+    { one: cases.selected, finding: findings.chosen, model: modelOf(cases.selected?.answer) }));
   connectSaving(cases, model);
   takeFiles((files) => cases.add(files));
   paintLegend(byId("legend-bar"), colours);
   cases.addEventListener("select", () => showCase());
-  cases.addEventListener("change", ({ detail }) => detail === cases.selected && showAnswer());
+  cases.addEventListener("change", ({ detail }) => {
+    if (detail.answer) meet(detail.answer.model);
+    if (detail === cases.selected) showAnswer();
+  });
   viewer.addEventListener("change", () => {
     byId("legend").hidden = !(viewer.map && viewer.mapShown);
   });
   document.documentElement.dataset.ready = "";
+
+  /** A version taken up since the page was loaded is known by its answer alone at first. */
+  async function meet(answering) {
+    if (models.has(answering.digest)) return;
+    models.set(answering.digest, answering);
+    served = await getJson("model").catch(() => served);
+    models.set(served.digest, served);
+    showModel(served);
+    showAnswer();
+  }
 
   async function showCase() {
     const one = cases.selected;
@@ -60,15 +78,20 @@ function start(model, colours) {
       refreshActions();
     } catch (error) {
       // A file that cannot be read is refused by /predict as well, and that covers this line.
-      if (!signal.aborted) byId("loading").textContent = error.message;
+      if (signal.aborted) return;
+      byId("loading").replaceChildren(`${error.message} `,
+        ...(mayRetry(error.problem ?? {}) ? [tryAgain(showCase)] : []));
     }
   }
 
   function showAnswer() {
     const one = cases.selected;
-    findings.show(one?.answer ?? null);
+    findings.show(one?.answer ?? null, modelOf(one?.answer));
     showFacts(one);
-    showRefusal(one?.problem);
+    showRefusal(one?.problem, () => {
+      cases.retry();
+      showCase();
+    });
     showMap();
     refreshActions();
   }
@@ -101,7 +124,7 @@ function signed(value) {
 
 function connectSaving(cases, model) {
   const names = model.findings.map((facts) => facts.name);
-  const stem = () => cases.selected.file.name.replace(/\.[^.]*$/, "") || "answer";
+  const stem = () => cases.selected.file.name.replace(/\.(png|jpe?g|dcm|dicom)$/i, "");
   byId("copy-curl").addEventListener("click", () => (
     copy(curlOf(cases.selected, accessKey() !== null), byId("copy-curl"))));
   byId("save-json").addEventListener("click", () => (
@@ -119,11 +142,14 @@ function showFacts(one) {
     ...input.warnings.map((each) => el("p", { class: "caution" }, `⚠ ${each.detail}`)));
 }
 
-function showRefusal(problem) {
+const tryAgain = (onclick) => el("button", { type: "button", onclick }, "Try again");
+
+function showRefusal(problem, retry) {
   byId("refusal").hidden = !problem;
   byId("refusal").replaceChildren(...(problem ? [
     el("p", { class: "refusal-title" }, `✕ ${problem.title}`), el("p", {}, problem.detail),
     el("p", { class: "code" }, problem.request_id ? `${problem.code}, request ${problem.request_id}` : problem.code),
+    mayRetry(problem) ? tryAgain(retry) : "",
   ] : []));
 }
 
@@ -148,4 +174,8 @@ async function begin() {
   }
 }
 
+// Whether or not the page is ready, or the browser would leave it and open the file.
+for (const type of ["dragover", "drop"]) {
+  document.addEventListener(type, (event) => event.preventDefault());
+}
 begin();

@@ -1,11 +1,11 @@
 import { modelFacts } from "./about.js";
 import { byId, el, percent, readable, terms } from "./dom.js";
 
-/** Fill the printable report whenever the page is printed; `current()` is the case in view. */
-export function connectReport(model, viewer, current) {
+/** Fill the report whenever the page is printed; `current()` is the case in view, and its model. */
+export function connectReport(viewer, current) {
   const report = byId("report");
   window.addEventListener("beforeprint", () => {
-    const { one, finding } = current();
+    const { one, finding, model } = current();
     report.replaceChildren(...(one?.answer && viewer.hasPicture
       ? content(model, viewer, one, finding)
       : [el("p", {}, "There is no answered radiograph to print.")]));

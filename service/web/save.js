@@ -10,7 +10,8 @@ export function curlOf(one, withKey) {
 
 /** Put text on the clipboard; where the browser forbids it, say so. */
 export async function copy(text, button) {
-  const before = button.textContent;
+  button.dataset.label ??= button.textContent;
+  clearTimeout(button.dataset.timer);
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
@@ -18,7 +19,7 @@ export async function copy(text, button) {
   } catch {
     window.prompt("Copy this command:", text);
   }
-  setTimeout(() => { button.textContent = before; }, 1500);
+  button.dataset.timer = setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
 }
 
 /** Save text as a file. */

@@ -2,13 +2,20 @@
 
 import io
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
+from contract.bundle import find_bundle
 from contract.findings import CATALOGUE, FINDINGS
+from service.settings import Settings
+from tests.conftest import wait_until
 from tests.page.conftest import File
+from tests.service.test_reload import place as place_version
+from tests.service.test_reload import served
 
 
 def bars(visit) -> dict[str, dict]:
@@ -222,6 +229,43 @@ def test_a_service_that_is_gone_is_said_so(open_page, start_service, drawn_png):
     visit.finish()
     assert "cannot be reached" in visit.page.inner_text("#refusal")
     visit.errors = [each for each in visit.errors if "ERR_CONNECTION_REFUSED" not in each]
+
+
+def test_after_a_lost_service_all_files_are_sent_again_by_one_click(
+    open_page, start_service, drawn_png, drawn_dicom
+):
+    with start_service() as gone:
+        visit = open_page(url=gone.url)
+    files = [File(f"{number}.png", drawn_png.data) for number in range(6)]
+    visit.drop(drawn_dicom, *files)
+    visit.finish(7)
+    assert visit.page.locator("[data-state=refused]").count() == 7
+    again = start_service(XPRO_PORT=gone.url.rsplit(":", 1)[1])
+    again.url = again.client.base_url = gone.url
+    with again:
+        visit.page.click("#refusal button")
+        expect(visit.page.locator("[data-state=done]")).to_have_count(7)
+        visit.page.wait_for_selector("[aria-label='Zoom in']:enabled")  # the DICOM is drawn too
+    visit.errors = [each for each in visit.errors if "ERR_CONNECTION_REFUSED" not in each]
+
+
+def test_a_version_taken_up_meanwhile_is_the_one_that_page_and_report_name(
+    open_page, start_service, tmp_path, drawn_png
+):
+    models = tmp_path / "models"
+    shutil.copytree(find_bundle(Settings().model_dir), models / "1")
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        visit = open_page(url=service.url)
+        digest = place_version(models, 2)
+        wait_until(lambda: served(service) == "2")
+        visit.drop(drawn_png)
+        visit.finish()
+        expect(visit.page.locator("#open-model")).to_have_text("Model xpro-demo 2")
+        visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        report = visit.page.text_content("#report")
+        assert digest in report
+        assert "xpro-demo 2" in report
+        visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
 
 
 def test_a_file_name_is_shown_as_text_and_never_sent(visit, drawn_png):

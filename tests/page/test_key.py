@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from service.key_file import Key, Scope, change_keys, digest, new_key
 from tests.conftest import Service
+from tests.page.conftest import File
 from tests.page.test_access import focused, serious_findings
 
 
@@ -93,6 +94,9 @@ def test_who_declines_is_told_and_may_enter_a_key_later(open_page, closed, key):
     visit.page.keyboard.press("Escape")
     expect(visit.page.locator("#welcome")).to_contain_text("A key is needed")
     assert serious_findings(visit) == []
+    # Else the browser would leave the page and open what is dropped.
+    left_to_the_browser = "document.dispatchEvent(new DragEvent('drop', {cancelable: true}))"
+    assert not visit.page.evaluate(left_to_the_browser)
     visit.page.click("text=Enter a key")
     enter(visit.page, key)
     visit.page.wait_for_selector("html[data-ready]")
@@ -114,6 +118,26 @@ def test_a_key_revoked_meanwhile_is_asked_for_once_and_the_file_goes_on(
     visit.finish(2)
     expect(visit.page.locator("li[data-state=done]")).to_have_count(2)
     expect(dialog(visit.page)).to_be_hidden()
+
+
+def test_who_declines_a_key_is_asked_once_for_all_files_and_may_think_again(
+    open_page, closed, file, key, drawn_png
+):
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    file.write_text('{"keys": []}')
+    visit.page.wait_for_timeout(1500)  # until the service has looked at the file
+    visit.drop(*(File(f"{number}.png", drawn_png.data) for number in range(8)))
+    expect(dialog(visit.page)).to_be_visible()
+    visit.page.keyboard.press("Escape")
+    expect(visit.page.locator("li[data-state=refused]")).to_have_count(8)
+    expect(dialog(visit.page)).to_be_hidden()
+    other = add_key(file)
+    visit.page.wait_for_timeout(1500)
+    visit.page.click("#refusal button")
+    enter(visit.page, other)
+    expect(visit.page.locator("li[data-state=done]")).to_have_count(8)
 
 
 def test_the_curl_call_names_the_key_without_showing_it(open_page, closed, key, drawn_png):

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from contract.findings import FINDINGS
 from tests.page.conftest import File
@@ -48,6 +49,23 @@ def test_saved_json_is_the_answer_as_it_came(visit, service, drawn_png):
     assert name == "drawn.json"
     answer = service.predict(drawn_png.data, maps="true").json()
     assert without_id(json.loads(text)) == without_id(answer)
+
+
+def test_names_without_an_ending_stay_whole_in_what_is_saved(visit, drawn_dicom):
+    visit.drop(File("1.2.840.113619.2.5", drawn_dicom.data))
+    visit.finish()
+    with visit.page.expect_download() as download:
+        visit.page.click("#save-json")
+    assert download.value.suggested_filename == "1.2.840.113619.2.5.json"
+
+
+def test_a_button_that_said_copied_says_what_it_does_again(copying, drawn_png):
+    copying.drop(drawn_png)
+    copying.finish()
+    for _ in range(2):
+        copying.page.click("#copy-curl")
+        copying.page.wait_for_timeout(300)
+    expect(copying.page.locator("#copy-curl")).to_have_text("Copy curl")
 
 
 def test_saved_csv_has_a_line_for_each_file_and_no_formula(visit, service, drawn_png):
@@ -105,11 +123,12 @@ def test_a_report_prints_radiograph_map_findings_and_model_dark_on_white(visit, 
     assert not visit.page.is_visible("#report")
 
 
-def test_the_report_fits_one_page_of_a4(visit, drawn_png):
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_report_fits_one_page(visit, drawn_png, paper):
     visit.drop(drawn_png)
     visit.finish()
     visit.page.click(f"{visit.row('Effusion')} button")
-    pdf = visit.page.pdf(format="A4", prefer_css_page_size=True)
+    pdf = visit.page.pdf(format=paper, prefer_css_page_size=True)
     assert pdf.count(b"/Type /Page\n") == 1
 
 

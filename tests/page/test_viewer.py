@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.page.conftest import File
 from tests.service.conftest import encode
@@ -103,6 +104,18 @@ def test_window_and_level_change_by_keys_right_drag_tool_and_sliders_and_reset(v
     assert np.array_equal(viewed.draw(), plain)
     viewed.page.locator("label:has-text('Level') input").fill("30")
     assert viewed.draw()[:, :, 0].mean() > plain[:, :, 0].mean() + 20
+
+
+def test_a_pressed_button_looks_pressed_under_the_pointer_too(viewed):
+    viewed.page.click("button:has-text('Invert')")
+    pressed = viewed.page.locator("button[aria-pressed=true]:has-text('Invert')")
+    expect(pressed).to_have_css("background-color", "rgb(33, 68, 90)")
+
+
+def test_the_key_for_the_map_does_nothing_before_there_is_one(viewed):
+    viewed.page.keyboard.press("m")
+    viewed.page.click(f"{viewed.row('Effusion')} button")
+    expect(viewed.page.locator("#legend")).to_be_visible()
 
 
 def test_a_narrow_window_spreads_its_values_over_all_greys(visit):
