@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from training.patients import MIN_PATIENTS
+from training.subgroups import MEANS_NOTE
+
 _HEAD = "| finding | AUROC | AUPRC | positives | threshold | sensitivity | specificity |"
 
 
@@ -15,18 +18,18 @@ def write_card(description: Mapping[str, Any], report: Mapping[str, Any]) -> str
         _describe_figures(description, report["test"]),
         _describe_calibration(description, report["test"]),
         _describe_subgroups(report["test"]),
-        _describe_int8(description.get("int8")),
+        _describe_int8(description),
         _describe_limits(description),
     )
     return "\n".join(section for section in sections if section)
 
 
 def _introduce(description: Mapping[str, Any]) -> str:
-    size, recipe = description["input_size"], description["recipe"]
+    size = description["input_size"]
     return (
         f"**{description['intended_use']}**\n\n"
         f"Gives the probabilities of {len(description['findings'])} findings for one frontal chest "
-        f"radiograph, reduced to {size} x {size} grey pixels. Network `{recipe['backbone']}`, "
+        f"radiograph, reduced to {size} x {size} grey pixels. "
         f"{_describe_fit(description)}; made on {description['date']} by code "
         f"{description['code_commit'][:12]}. `bundle.json` beside this page holds the whole recipe "
         "and every figure.\n"
@@ -34,11 +37,18 @@ def _introduce(description: Mapping[str, Any]) -> str:
 
 
 def _describe_fit(description: Mapping[str, Any]) -> str:
+    recipe, seed = description["recipe"], description["seed"]
+    name = recipe["backbone"]
     if "weights" in description:
-        return f"with weights of others ({description['weights']['kind']})"
-    recipe = description["recipe"]
+        return f"Network `{name}`, with weights of others ({description['weights']['kind']})"
+    epochs, folds = recipe["epochs"], recipe["folds"]
     begin = f"started from {recipe['pretrained']}" if recipe["pretrained"] else "from scratch"
-    return f"{begin}, at most {recipe['epochs']} epochs, seed {description['seed']}"
+    if not folds:
+        return f"Network `{name}`, {begin}, at most {epochs} epochs, seed {seed}"
+    return (
+        f"Averages {folds} networks `{name}`, each fitted without one of {folds} folds of the "
+        f"patients, {begin}, {epochs} epochs, seeds {seed} to {seed + folds - 1}"
+    )
 
 
 def _describe_data(description: Mapping[str, Any]) -> str:
@@ -71,26 +81,31 @@ def _describe_figures(description: Mapping[str, Any], tested: Mapping[str, Any])
     rules = sorted({finding["threshold_rule"] for finding in description["findings"]})
     macro = _measure(tested["macro_auroc"], tested["macro_auroc_ci"])
     unseen = "" if "weights" in description else " whom training never saw"
+    held_out = _name_held_out(description["calibration"])
     return (
         "## Figures\n\n"
         f"On {tested['images']} test images of {tested['patients']} patients{unseen}, with 95 % "
-        f"intervals over patients. Mean AUROC {macro}.\n\n"
+        f"intervals over patients, none from fewer than {MIN_PATIENTS} patients with a finding or "
+        f"without it. Mean AUROC {macro}.\n\n"
         f"{_HEAD}\n|---|---|---|---|---|---|---|\n{rows}\n\n"
-        f"Thresholds were chosen on validation ({'; '.join(rules)}): cut-offs to begin with, not "
+        f"Thresholds were chosen on {held_out} ({'; '.join(rules)}): cut-offs to begin with, not "
         "operating points for a clinic.\n"
     )
 
 
+def _name_held_out(calibration: Mapping[str, Any]) -> str:
+    split = str(calibration["split"])
+    return f"answers {split}" if split.startswith("out of") else split
+
+
 def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
     calibration = description["calibration"]
-    split = str(calibration["split"])
-    held_out = f"answers {split}" if split.startswith("out of") else split
     text = (
-        f"{calibration['method']}, fitted on {held_out}. Expected calibration error, "
-        f"mean over the findings: {_number(calibration['ece_before'])} on these images before and "
-        f"{_number(calibration['ece_after'])} after it, {_number(tested['ece'])} on test. Where "
-        "findings are more frequent than in the data it was fitted on, probabilities are too low; "
-        "where they are rarer, too high."
+        f"{calibration['method']}, fitted on {_name_held_out(calibration)}. Expected calibration "
+        f"error, mean over the findings: {_number(calibration['ece_before'])} on these images "
+        f"before and {_number(calibration['ece_after'])} after it, {_number(tested['ece'])} on "
+        "test. Where findings are more frequent than in the data it was fitted on, probabilities "
+        "are too low; where they are rarer, too high."
     )
     crossed = calibration.get("cross_validation")
     if crossed:
@@ -109,31 +124,38 @@ def _describe_subgroups(tested: Mapping[str, Any]) -> str:
         return ""
     rows = "\n".join(
         f"| {kind}: {group['group']} | {group['images']} "
-        f"| {_measure(group['macro_auroc'], group['macro_auroc_ci'])} |"
+        f"| {_measure(group['macro_auroc'], group['macro_auroc_ci'])} "
+        f"| {group['findings_measured']} |"
         for kind, members in groups.items()
         for group in members
     )
-    return f"## Subgroups\n\n| group | images | mean AUROC |\n|---|---|---|\n{rows}\n"
+    head = "| group | images | mean AUROC | over findings |\n|---|---|---|---|"
+    return f"## Subgroups\n\n{head}\n{rows}\n\n{MEANS_NOTE}\n"
 
 
-def _describe_int8(int8: Mapping[str, Any] | None) -> str:
+def _describe_int8(description: Mapping[str, Any]) -> str:
+    int8, folds = description.get("int8"), description["recipe"].get("folds")
     if not int8:
         return "## INT8\n\nNot quantised: this bundle answers in float32 only.\n"
-    judged = int8["measured"]["validation"]
+    judged, tested = (int8["measured"][name] for name in ("validation", "test"))
+    learnt = f" (which {folds - 1} of {folds} networks learnt from)" if folds else ""
     return (
         f"## INT8\n\nQuantised after training with {int8['calibration_images']} validation images: "
-        f"mean AUROC on validation {_tell_change(int8)}, probabilities by "
+        f"mean AUROC on validation{learnt} {_tell_change(judged)}, probabilities by "
         f"{judged['mean_probability_difference']:.4f} on average and "
-        f"{judged['largest_probability_difference']:.3f} at most. "
+        f"{judged['largest_probability_difference']:.3f} at most; on test mean AUROC "
+        f"{_tell_change(tested)}. "
         f"{'Kept' if int8['kept'] else 'Left out'}: a fall of "
         f"{int8['macro_auroc_fall_limit']} is allowed.\n"
     )
 
 
-def _tell_change(int8: Mapping[str, Any]) -> str:
-    change, bounds = int8["macro_auroc_change"], int8["macro_auroc_change_ci"]
-    if change is None or bounds is None:
+def _tell_change(judged: Mapping[str, Any]) -> str:
+    change, bounds = judged["macro_auroc_change"], judged["macro_auroc_change_ci"]
+    if change is None:
         return "cannot be told"
+    if bounds is None:
+        return f"changes by {change:+.4f} (too few patients of some finding for an interval)"
     return f"changes by {change:+.4f} (95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f})"
 
 
@@ -151,7 +173,7 @@ def _describe_limits(description: Mapping[str, Any]) -> str:
 
 def _measure(value: float | None, bounds: list[float] | None) -> str:
     if value is None or bounds is None:
-        return "-"
+        return _number(value)
     return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
 
 

@@ -91,7 +91,9 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     """Write CALIBRATION, fitted on held-out images, and the report on them and on test into `run`.
 
     Held out is validation. With folds it is every image that was learnt from, answered by the
-    member that never saw it; what the report says of them is calibrated without their own fold.
+    member that never saw it. The report measures both sets on the scale that the bundle answers in,
+    so that thresholds and operating points mean there what they mean here; what calibration is
+    worth on images that it was not fitted on is told in CALIBRATION.
     """
     network, split = load_best(config, run), data.split
     held_out = learnt_rows(split) if config.folds else split.validation
@@ -101,11 +103,11 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         else predict_logits(network, held_out, cache, config.batch_size)
     )
     test_logits = predict_logits(network, split.test, cache, config.batch_size)
-    scalings, probabilities, summary = _calibrate(config, split, held_out, held_out_logits)
+    scalings, summary = _calibrate(config, split, held_out, held_out_logits)
     write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
     thresholds = [scaling.threshold for scaling in scalings]
     scored = {
-        "validation": Scored(held_out, probabilities),
+        "validation": Scored(held_out, apply_scaling(scalings, held_out_logits)),
         "test": Scored(split.test, apply_scaling(scalings, test_logits)),
     }
     report: dict[str, Any] = {
@@ -146,10 +148,10 @@ def predict_maps(
 
 def _calibrate(
     config: TrainConfig, split: Split, rows: Sequence[Row], logits: NDArray[np.float32]
-) -> tuple[list[Scaling], NDArray[np.float64], dict[str, Any]]:
-    """Fit the calibration on held-out rows and their logits [N,14].
+) -> tuple[list[Scaling], dict[str, Any]]:
+    """Fit the calibration on held-out rows and their logits [N,14]; return it with its summary.
 
-    Returns it, the probabilities [N,14] that the report judges, and the summary of CALIBRATION.
+    With folds the summary's error after it is that of each fold calibrated on the others.
     """
     labels = np.array([row.labels for row in rows])
     patients = np.array([row.patient for row in rows])
@@ -171,4 +173,4 @@ def _calibrate(
         if len(set(patients)) >= FOLDS
         else None,
     }
-    return scalings, probabilities, summary
+    return scalings, summary

@@ -13,6 +13,7 @@ from training.metrics import (
     draw_patient_weights,
     interval,
     mean_defined,
+    mean_resampled,
     measure_resamples,
     or_none,
 )
@@ -31,7 +32,8 @@ def compare(
     """Return the differences second - first in AUROC and AUPRC, of probabilities [N,14] each.
 
     Paired: both are measured on the same resample of patients, so what makes a resample hard for
-    both cancels out. `share_above_zero` is the share of resamples in which the second is better.
+    both cancels out. `share_above_zero` is the share of resamples in which the second is better; it
+    and the interval are None where fewer than MIN_PATIENTS have a finding, or lack it.
     """
     labels = np.array([row.labels for row in rows])
     weights = draw_patient_weights(np.array([row.patient for row in rows]), resamples, seed)
@@ -69,12 +71,14 @@ def format_comparison(comparison: dict[str, Any], first: str, second: str) -> st
         if measured["difference"] is None:
             lines.append(f"{finding['name']:20}{'-':>7}{'-':>8}")
             continue
-        low, high = measured["difference_ci"]
-        lines.append(
+        line = (
             f"{finding['name']:20}{measured['first']:>7.3f}{measured['second']:>8.3f}"
-            f"{_sign(measured['difference']):>9}  {f'{_sign(low)} to {_sign(high)}':18}"
-            f"{measured['share_above_zero']:>12.1%}"
+            f"{_sign(measured['difference']):>9}"
         )
+        if measured["difference_ci"] is not None:
+            low, high = measured["difference_ci"]
+            line += f"  {f'{_sign(low)} to {_sign(high)}':18}{measured['share_above_zero']:>12.1%}"
+        lines.append(line)
     lines.append(
         f"{comparison['images']} images of {comparison['patients']} patients, "
         f"{comparison['resamples']} paired resamples of patients"
@@ -92,14 +96,12 @@ def _measure(
 ) -> tuple[Floats, Floats]:
     """Return AUROC and AUPRC of macro and every finding, [15,2], and resampled, [R,15,2]."""
     rankers = [Ranker(labels[:, f], probabilities[:, f]) for f in range(len(FINDINGS))]
-    whole = np.array([ranker.measure() for ranker in rankers])[np.newaxis]
+    whole = np.array([ranker.measure() for ranker in rankers])
     drawn = measure_resamples(rankers, weights)
-    return _with_macro(whole)[0], _with_macro(drawn)
-
-
-def _with_macro(measures: Floats) -> Floats:
-    macro = np.array([[mean_defined(column) for column in one.T] for one in measures])
-    return np.concatenate([macro[:, np.newaxis], measures], axis=1)
+    macro = [mean_defined(column) for column in whole.T]
+    means = [mean_resampled(drawn[:, :, m], whole[:, m]) for m in range(len(_MEASURES))]
+    macro_drawn = np.stack(means, axis=1)[:, np.newaxis]
+    return np.concatenate([[macro], whole]), np.concatenate([macro_drawn, drawn], axis=1)
 
 
 def _describe(first: float, second: float, first_drawn: Floats, second_drawn: Floats) -> Any:

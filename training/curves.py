@@ -40,7 +40,7 @@ def draw_aurocs(report: Mapping[str, Any]) -> Figure:
     plot = figure.subplots()
     for place, (value, ci) in enumerate(zip(values, bounds, strict=True)):
         colour = ORANGE if place == 0 else BLUE
-        plot.plot(ci, [place, place], color=colour, linewidth=2)
+        plot.plot(ci or [value, value], [place, place], color=colour, linewidth=2)
         plot.plot([value], [place], "o", color=colour, markersize=6)
     plot.set_yticks(range(len(names)), readable(names))
     plot.invert_yaxis()

@@ -13,6 +13,7 @@ from training.metrics import (
     interval,
     mean_calibration_error,
     mean_defined,
+    mean_resampled,
     measure_resamples,
     or_none,
 )
@@ -36,8 +37,9 @@ def evaluate(
 
     `points` are further operating points per finding, chosen elsewhere; `prevalence` is the share
     of images with a finding at which PPV and NPV are stated, that of these rows where it is not
-    given. Intervals are 95 % percentiles over resamples of patients. What is undefined, as AUROC
-    without a positive, is None.
+    given. Intervals are 95 % percentiles over resamples of patients, those of a mean over resamples
+    that define it for all its findings. What is undefined, as AUROC without a positive or an
+    interval from fewer than MIN_PATIENTS, is None.
     """
     labels = np.array([row.labels for row in rows])
     scores = np.asarray(probabilities, np.float64)
@@ -55,9 +57,9 @@ def evaluate(
         "patients": len({row.patient for row in rows}),
         "resamples": resamples,
         "macro_auroc": or_none(mean_defined(whole[:, 0])),
-        "macro_auroc_ci": interval(np.array([mean_defined(one) for one in resampled[:, :, 0]])),
+        "macro_auroc_ci": interval(mean_resampled(resampled[:, :, 0], whole[:, 0])),
         "macro_auprc": or_none(mean_defined(whole[:, 1])),
-        "macro_auprc_ci": interval(np.array([mean_defined(one) for one in resampled[:, :, 1]])),
+        "macro_auprc_ci": interval(mean_resampled(resampled[:, :, 1], whole[:, 1])),
         "ece": mean_calibration_error(labels, scores),
         "brier": float(np.mean((scores - labels) ** 2)),
         "findings": [

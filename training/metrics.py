@@ -6,12 +6,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.patients import are_few
+
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any] | np.integer[Any]]
 CALIBRATION_BINS: Final = 10
-CONFIDENCE: Final = 0.95
-_COLUMNS: Final = 32
-"""Resamples measured at once: of 25,596 images they fill 3 MB."""
+_BOUNDS: Final = (2.5, 97.5)  # percentiles of a 95 % interval
+_COLUMNS: Final = 32  # resamples measured at once: of 25,596 images they fill 3 MB
 
 
 class Ranking(NamedTuple):
@@ -24,14 +25,16 @@ class Ranking(NamedTuple):
 class Ranker:
     """One finding's scores, sorted once, measured under any weights of its images.
 
-    `labels` and `scores` are [N]; a weight says how often an image counts, as in a bootstrap.
+    `labels`, `scores` and `positive`, which images have the finding, are [N]; a weight says how
+    often an image counts, as in a bootstrap.
     Scores of which one is NaN rank nothing: both measures are undefined.
     """
 
     def __init__(self, labels: Numbers, scores: Numbers) -> None:
         self._order = np.argsort(-scores, kind="stable")
         ranked = scores[self._order]
-        truth = (labels[self._order] == 1) & ~np.isnan(scores).any()
+        self.positive = (labels == 1) & ~np.isnan(scores).any()
+        truth = self.positive[self._order]
         # Tied scores form one step of the curve. Both measures change at steps that hold a positive
         # alone, so everything between two of those is summed at once.
         steps = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
@@ -46,10 +49,8 @@ class Ranker:
 
     def measure(self, weights: Numbers | None = None) -> Ranking:
         """Return AUROC (Mann-Whitney statistic, ties count half) and AUPRC (average precision)."""
-        if weights is None:
-            weights = np.ones(len(self._order), np.float32)
-        auroc, auprc = self.measure_each(weights[:, np.newaxis])[0]
-        return Ranking(float(auroc), float(auprc))
+        weights = np.ones(len(self._order), np.float32) if weights is None else weights
+        return Ranking(*map(float, self.measure_each(weights[:, np.newaxis])[0]))
 
     def measure_each(self, weights: Numbers) -> Floats:
         """Return AUROC and AUPRC under every column of weights [N,R], as [R,2]."""
@@ -72,8 +73,8 @@ class Ranker:
 
 def measure_auroc(labels: Numbers, scores: Numbers) -> Floats:
     """Return the AUROC of every finding, [F], of labels and scores [N,F]; NaN where undefined."""
-    pairs = zip(labels.T, scores.T, strict=True)
-    return np.array([Ranker(label, score).measure().auroc for label, score in pairs])
+    columns = zip(labels.T, scores.T, strict=True)
+    return np.array([Ranker(*column).measure().auroc for column in columns])
 
 
 def macro_auroc(labels: Numbers, scores: Numbers) -> float:
@@ -108,13 +109,29 @@ def draw_patient_weights(
 
 
 def measure_resamples(rankers: Sequence[Ranker], weights: NDArray[np.float32]) -> Floats:
-    """Return AUROC and AUPRC of every ranker under every column of [N,R], as [R,len(rankers),2]."""
+    """Return AUROC and AUPRC of every ranker under every column of [N,R], as [R,len(rankers),2].
+
+    NaN where fewer than MIN_PATIENTS are positive, or negative.
+    """
     parts = []
     for start in range(0, weights.shape[1], _COLUMNS):
         # A copy of its own stays in the processor's cache while all findings are measured.
         chunk = np.ascontiguousarray(weights[:, start : start + _COLUMNS])
         parts.append(np.stack([ranker.measure_each(chunk) for ranker in rankers], axis=1))
-    return np.concatenate(parts)
+    measured = np.concatenate(parts)
+    positive = np.stack([ranker.positive for ranker in rankers], axis=1)
+    measured[:, are_few(weights, positive) | are_few(weights, ~positive)] = np.nan
+    return measured
+
+
+def mean_resampled(drawn: Floats, whole: Floats) -> Floats:
+    """Return the mean of a resampled measure [R,F] over the findings that `whole` [F] defines, [R].
+
+    NaN where a resample lacks one of them: a mean over others is another measure, so that a mean
+    has no interval where one of its findings has none.
+    """
+    stated = drawn[:, ~np.isnan(whole)]
+    return np.asarray(stated.sum(axis=1) / (stated.shape[1] or np.nan), np.float64)
 
 
 def weigh_shares(
@@ -122,22 +139,22 @@ def weigh_shares(
 ) -> tuple[Floats, Floats]:
     """Return the share of members [N,K] that are hits [N,K], in truth [K] and resampled [R,K].
 
-    NaN where there is no member. `hits` may hold any number; it counts where `members` is 1 only.
+    NaN where there is no member, and resampled where members are of fewer than MIN_PATIENTS.
+    `hits` may hold any number; it counts where `members` is 1 only.
     """
     inside = members.astype(np.float32)
     struck = inside * hits.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = struck.sum(axis=0, dtype=np.float64) / inside.sum(axis=0, dtype=np.float64)
-        return whole, np.asarray((weights.T @ struck) / (weights.T @ inside), np.float64)
+        drawn = np.asarray((weights.T @ struck) / (weights.T @ inside), np.float64)
+    drawn[:, are_few(weights, members == 1)] = np.nan
+    return whole, drawn
 
 
 def interval(values: Floats) -> list[float] | None:
     """Return the percentile interval [low, high] of what is not NaN, None where nothing is left."""
     defined = values[~np.isnan(values)]
-    if not len(defined):
-        return None
-    tail = 50.0 * (1.0 - CONFIDENCE)
-    return [float(bound) for bound in np.percentile(defined, [tail, 100.0 - tail])]
+    return [float(at) for at in np.percentile(defined, _BOUNDS)] if len(defined) else None
 
 
 def expected_calibration_error(labels: Floats, probabilities: Floats) -> float:

@@ -31,6 +31,7 @@ class _Curve:
 
     thresholds: Floats
     sensitivity: Floats
+    false_alarms: Floats
     specificity: Floats
     precision: Floats
 
@@ -115,6 +116,7 @@ def _trace_curve(positive: NDArray[np.bool_], probabilities: Floats) -> _Curve |
     return _Curve(
         (ranked[steps] + ranked[steps + 1]) / 2,
         true[steps] / true[-1],
+        false[steps] / false[-1],
         (false[-1] - false[steps]) / false[-1],
         true[steps] / (steps + 1),
     )
@@ -136,7 +138,8 @@ def _reach_specificity(curve: _Curve) -> int | None:
 
 
 _RULES: Final[Mapping[str, Callable[[_Curve], int | None]]] = {
-    YOUDEN: lambda curve: int(np.argmax(curve.sensitivity + curve.specificity)),
+    # The sum that chose a bundle's thresholds, to the last bit: rounded otherwise, ties fall apart.
+    YOUDEN: lambda curve: int(np.argmax(curve.sensitivity - curve.false_alarms)),
     "F1": _best_f1,
     f"sensitivity {FIXED_SENSITIVITY}": _reach_sensitivity,
     f"specificity {FIXED_SPECIFICITY}": _reach_specificity,

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from training.figures import to_uri
 from training.overlays import Overlay
+from training.patients import MIN_PATIENTS
+from training.subgroups import MEANS_NOTE
 
 _NOTES: Final = {
     "AUROC": "",
@@ -43,7 +45,8 @@ def _tell_about(about: Mapping[str, str], report: Mapping[str, Any]) -> str:
         "mean AUROC": _with_interval(report, "macro_auroc"),
         "mean AUPRC": _with_interval(report, "macro_auprc"),
         "calibration": f"mean ECE {report['ece']:.3f}, Brier score {report['brier']:.3f}",
-        "intervals": f"95 %, from {report['resamples']} resamples of patients",
+        "intervals": f"95 %, from {report['resamples']} resamples of patients; none from fewer "
+        f"than {MIN_PATIENTS} patients with a finding or without it",
     }
     lines = [[name, value] for name, value in facts.items()]
     return (
@@ -117,7 +120,7 @@ def _tell_subgroups(report: Mapping[str, Any]) -> str:
         [one["name"], *[_number(group["findings"][f]["auroc"]) for group in groups]]
         for f, one in enumerate(report["findings"])
     ]
-    note = "Means over different findings do not compare; report.json has every interval."
+    note = f"{MEANS_NOTE} report.json has every interval."
     return (
         f'<h2>Subgroups</h2><p class="note">{note}</p>'
         + _table(header, lines)

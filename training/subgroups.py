@@ -7,11 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
-from training.metrics import Ranker, interval, mean_defined, measure_resamples, or_none
+from training.metrics import (
+    Ranker,
+    interval,
+    mean_defined,
+    mean_resampled,
+    measure_resamples,
+    or_none,
+)
 from training.table import Row
 
 AGE_BANDS: Final = ((0, 17), (18, 39), (40, 59), (60, 79), (80, 120))
 """First and last year of each band."""
+
+MEANS_NOTE: Final = "Means over different findings do not compare."
 
 
 def age_band(row: Row) -> str | None:
@@ -37,7 +46,8 @@ def measure_subgroups(
     """Return AUROC with intervals in every group of sex, age and view that the table tells.
 
     `weights` [N,resamples] are those of the whole set, so that groups are resampled together. A
-    finding without both classes in a group has no AUROC there and no part in the group's mean.
+    finding without both classes in a group has no AUROC there and no part in the group's mean; one
+    that few patients have or lack has no interval, and leaves the mean without.
     """
     return {
         name: [
@@ -72,7 +82,7 @@ def _measure_group(
         "patients": len({rows[n].patient for n in members}),
         "findings_measured": int((~np.isnan(whole)).sum()),
         "macro_auroc": or_none(mean_defined(whole)),
-        "macro_auroc_ci": interval(np.array([mean_defined(one) for one in drawn])),
+        "macro_auroc_ci": interval(mean_resampled(drawn, whole)),
         "findings": [
             {
                 "name": name,

@@ -12,8 +12,9 @@ from training.metrics import (
     Ranker,
     draw_patient_weights,
     interval,
-    macro_auroc,
     mean_defined,
+    mean_resampled,
+    measure_auroc,
     measure_resamples,
 )
 from training.table import Row
@@ -80,8 +81,8 @@ def _measure(rows: Sequence[Row], logits: Floats) -> str:
     weights = draw_patient_weights(np.array([row.patient for row in rows]), _RESAMPLES, _SEED)
     rankers = [Ranker(*pair) for pair in zip(labels.T, logits.T, strict=True)]
     drawn = measure_resamples(rankers, weights)[:, :, 0]
-    bounds = interval(np.array([mean_defined(one) for one in drawn]))
-    return _format(macro_auroc(labels, logits), bounds, ".3f")
+    whole = measure_auroc(labels, logits)
+    return _format(mean_defined(whole), interval(mean_resampled(drawn, whole)), ".3f")
 
 
 def _subtract(rows: Sequence[Row], ours: Floats, baseline: Floats) -> str:
@@ -90,6 +91,8 @@ def _subtract(rows: Sequence[Row], ours: Floats, baseline: Floats) -> str:
 
 
 def _format(value: float | None, bounds: list[float] | None, digits: str) -> str:
-    if value is None or bounds is None:
+    if value is None:
         return "-"
+    if bounds is None:
+        return f"{value:{digits}}"
     return f"{value:{digits}} ({bounds[0]:{digits}} to {bounds[1]:{digits}})"

@@ -70,6 +70,22 @@ def test_finding_of_one_class_has_no_difference(rows: list[Row]) -> None:
     assert (finding["name"], finding["auroc"]["difference"]) == (FINDINGS[0], None)
 
 
+def test_difference_on_a_finding_of_four_patients_is_told_without_an_interval(
+    rows: list[Row],
+) -> None:
+    few = [
+        Row(row.image, row.patient, (int(n % 2 == 0 and n < 8), *row.labels[1:]))
+        for n, row in enumerate(rows)
+    ]
+    comparison = compare(few, guesses(few, 1.0, seed=1), guesses(few, 2.0, seed=2), 30, seed=1)
+    for finding in comparison["findings"][:2]:
+        assert finding["auroc"]["difference"] is not None
+        assert finding["auroc"]["difference_ci"] is finding["auroc"]["share_above_zero"] is None
+    macro, rare, usual = format_comparison(comparison, "a", "b").splitlines()[3:6]
+    assert macro.endswith(f"{comparison['findings'][0]['auroc']['difference']:+.3f}")
+    assert [" to " in line for line in (macro, rare, usual)] == [False, False, True]
+
+
 def test_two_prediction_files_are_compared_on_the_images_both_hold(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from training.calibrate import cross_calibrate
 from training.config import read_config
 from training.data import read_folder
 from training.errors import ConfigError, DataError
+from training.metrics import mean_calibration_error
 from training.prepare import prepare_images
 from training.split import assign_folds
 from training.table import Row
@@ -122,6 +123,38 @@ def test_bundle_counts_all_images_it_learnt_and_says_where_its_thresholds_are_fr
     assert described["findings"][0]["threshold_source"].startswith("out of 2 folds, ")
     report = json.loads((folded.run / "report.json").read_text())
     assert report["validation"]["images"] == described["training_data"]["images"]
+
+
+def test_youden_point_of_the_report_is_the_threshold_that_ships(folded: SmokeRun) -> None:
+    report = json.loads((folded.run / "report.json").read_text())
+    thresholds = open_bundle(folded.bundle).thresholds
+    for part in ("validation", "test"):
+        for finding, threshold in zip(report[part]["findings"], thresholds, strict=True):
+            point = finding["operating_points"][0]
+            assert point["rule"].startswith("Youden")
+            assert point["threshold"] == pytest.approx(threshold, abs=1e-12)
+            assert point["sensitivity"] == finding["sensitivity"]
+
+
+def test_calibration_error_out_of_folds_is_of_images_that_the_calibration_was_not_fitted_on(
+    folded: SmokeRun,
+) -> None:
+    from training.folds import learnt_rows, read_out_of_fold
+
+    rows = learnt_rows(folded.data.split)
+    labels = np.array([row.labels for row in rows])
+    logits = read_out_of_fold(folded.config, folded.data.split, folded.run)
+    crossed = cross_calibrate(logits, labels, assign_folds(rows, FOLDS, folded.config.seed))
+    told = json.loads((folded.run / "calibration.json").read_text())["summary"]["ece_after"]
+    assert told == pytest.approx(mean_calibration_error(labels, crossed))
+
+
+def test_card_tells_what_folds_did(folded: SmokeRun) -> None:
+    card = (folded.bundle / "assets.extra" / "card.md").read_text()
+    assert "Averages 2 networks `small`" in card
+    assert "Thresholds were chosen on answers out of 2 folds" in card
+    assert "on validation (which 1 of 2 networks learnt from)" in card
+    assert "chosen on validation" not in card
 
 
 def test_report_on_the_bundle_says_that_members_have_learnt_where_its_points_were_chosen(

@@ -14,6 +14,7 @@ from training.metrics import (
     expected_calibration_error,
     interval,
     macro_auroc,
+    mean_resampled,
     measure_resamples,
 )
 from training.table import read_table
@@ -83,6 +84,30 @@ def test_interval_covers_95_percent_and_passes_over_undefined() -> None:
     values = np.append(np.arange(1001.0), np.nan)
     assert interval(values) == pytest.approx([25.0, 975.0])
     assert interval(np.array([np.nan])) is None
+
+
+@pytest.mark.parametrize("patients", [1, 4, 5])
+@pytest.mark.parametrize("rare", [0, 1], ids=["negative", "positive"])
+def test_interval_needs_five_patients_with_the_finding_and_five_without_it(
+    rng: np.random.Generator, patients: int, rare: int
+) -> None:
+    """Several images of one patient are no more patients."""
+    owner = np.concatenate([np.repeat(np.arange(patients), 3), np.arange(100, 400)])
+    labels = np.where(np.arange(len(owner)) < 3 * patients, rare, 1 - rare)
+    weights = draw_patient_weights(owner, resamples=40, seed=1)
+    drawn = measure_resamples([Ranker(labels, rng.normal(size=len(owner)))], weights)
+    for measure in range(2):
+        assert (interval(drawn[:, 0, measure]) is None) == (patients < 5)
+
+
+def test_mean_over_fewer_findings_than_stated_does_not_count(rng: np.random.Generator) -> None:
+    drawn, whole = rng.random((50, 3)), np.array([0.6, 0.7, np.nan])
+    drawn[:, 2] = np.nan
+    drawn[7, 1] = np.nan
+    means = mean_resampled(drawn, whole)
+    assert np.flatnonzero(np.isnan(means)).tolist() == [7]
+    assert means[8] == pytest.approx(drawn[8, :2].mean())
+    assert np.isnan(mean_resampled(drawn, np.full(3, np.nan))).all()
 
 
 def test_calibration_error_is_zero_for_frequencies_and_large_for_overconfidence() -> None:

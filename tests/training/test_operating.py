@@ -3,7 +3,8 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 
 from contract.findings import FINDINGS
-from training.metrics import draw_patient_weights
+from training.calibrate import apply_scaling, calibrate
+from training.metrics import draw_patient_weights, interval, weigh_shares
 from training.operating import OperatingPoint, choose_points, measure_points
 
 LABELS = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0])
@@ -54,8 +55,11 @@ def test_finding_of_one_class_gets_a_threshold_that_says_so() -> None:
 
 
 def measured(labels: np.ndarray, prevalence: float) -> dict[str, float]:
-    table, probabilities = (np.tile(a[:, None], len(FINDINGS)) for a in (labels, PROBABILITIES))
-    weights = draw_patient_weights(np.arange(10), resamples=20, seed=1)
+    # All twice: four patients with the finding are too few for an interval.
+    table, probabilities = (
+        np.tile(a[:, None], (2, len(FINDINGS))) for a in (labels, PROBABILITIES)
+    )
+    weights = draw_patient_weights(np.arange(20), resamples=20, seed=1)
     points = [[OperatingPoint("by hand", 0.65)]] * len(FINDINGS)
     shares = dict.fromkeys(FINDINGS, prevalence)
     return measure_points(table, probabilities, points, shares, weights)[0][0]
@@ -75,6 +79,26 @@ def test_predictive_values_follow_the_stated_prevalence() -> None:
     assert point["npv"] == pytest.approx((0.98 * 5 / 6) / (0.98 * 5 / 6 + 0.005))
     low, high = point["ppv_ci"]
     assert low < point["ppv"] <= high
+
+
+def test_youden_point_and_threshold_of_the_bundle_are_one_even_where_gains_are_equal() -> None:
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        labels = (rng.random(60) < 0.3).astype(int)
+        logits = np.round(rng.normal(labels * 0.5, 1), 1)
+        table, columns = (np.tile(a[:, None], len(FINDINGS)) for a in (labels, logits))
+        scaling = calibrate(columns, table)
+        point = choose_points(labels, apply_scaling(scaling, columns)[:, 0])[0]
+        assert point.threshold == scaling[0].threshold
+
+
+def test_rates_of_four_patients_have_no_interval() -> None:
+    weights = draw_patient_weights(np.arange(10), resamples=20, seed=1)
+    rates, drawn = weigh_shares(weights, PROBABILITIES[:, None] >= 0.65, LABELS[:, None])
+    assert rates == pytest.approx(0.75)
+    assert interval(drawn[:, 0]) is None
+    _, drawn = weigh_shares(weights, PROBABILITIES[:, None] < 0.65, 1 - LABELS[:, None])
+    assert interval(drawn[:, 0]) is not None
 
 
 def test_rates_without_a_positive_are_none() -> None:

@@ -218,9 +218,10 @@ def test_bundle_says_what_int8_costs_and_holds_it_where_that_is_little(smoke: Sm
     assert said["calibration_images"] == len(smoke.data.split.validation)
     assert set(said["measured"]) == {"validation", "test"}
     assert set(said["versions"]) == {"nncf", "openvino"}
-    for measured in (said, *said["measured"].values()):
-        low, high = measured["macro_auroc_change_ci"]
-        assert low <= high
+    low, high = said["macro_auroc_change_ci"]
+    assert low <= high
+    # Too few drawn patients are in test.
+    assert said["measured"]["test"]["macro_auroc_change_ci"] is None
     assert (bundle.golden().int8_probabilities is not None) == said["kept"]
 
 

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from contract.findings import FINDINGS
-from training.metrics import draw_patient_weights
+from training.config import read_config
+from training.data import read_folder
+from training.metrics import Ranker, draw_patient_weights, interval, measure_resamples
 from training.reliability import measure_calibration
 from training.subgroups import measure_subgroups
 from training.table import Row
@@ -33,6 +37,34 @@ def test_groups_are_measured_on_their_own_images(rng: np.random.Generator) -> No
     bands = [group["group"] for group in groups["age"]]
     assert bands == ["0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 to 120"]
     assert groups["age"][0]["images"] == (ages <= 17).sum()
+
+
+def test_mean_of_a_group_has_an_interval_where_all_its_findings_do_and_over_them_alone(
+    xrays: Path, rng: np.random.Generator
+) -> None:
+    rows = read_folder(xrays, read_config("demo"), tables_only=True).split.test
+    probabilities = rng.random((len(rows), len(FINDINGS)))
+    weights = draw_patient_weights(np.array([row.patient for row in rows]), 200, seed=1)
+    groups = measure_subgroups(rows, probabilities, weights)
+    given = {group["group"]: group for members in groups.values() for group in members}
+    # One patient of 60 to 79 has a hernia: every third resample lacks it.
+    assert given["60 to 79"]["findings_measured"] == 14
+    for group in given.values():
+        findings = [one for one in group["findings"] if one["auroc"] is not None]
+        assert len(findings) == group["findings_measured"]
+        complete = all(one["auroc_ci"] for one in findings)
+        assert (group["macro_auroc_ci"] is not None) == complete
+    assert [name for name, group in given.items() if group["macro_auroc_ci"]] == [
+        "18 to 39",
+        "AP",
+        "PA",
+    ]
+    inside = np.array([row.view == "PA" for row in rows])
+    labels = np.array([row.labels for row in rows])[inside]
+    rankers = [Ranker(labels[:, f], probabilities[inside, f]) for f in range(14)]
+    drawn = measure_resamples(rankers, weights[inside])[:, :, 0]
+    whole = drawn[~np.isnan(drawn).any(axis=1)]
+    assert given["PA"]["macro_auroc_ci"] == pytest.approx(interval(whole.mean(axis=1)))
 
 
 def test_reliability_bins_hold_equal_counts_and_their_frequencies(
