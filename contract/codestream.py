@@ -14,6 +14,7 @@ MAX_JPEG_SCANS: Final = 100
 """Ten are usual in a progressive JPEG; 2,000 in 125 kB cost 36 CPU seconds."""
 
 _SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
+_COD = 0x52  # of JPEG 2000
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1), and SOF55 of JPEG-LS (T.87).
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -90,7 +91,7 @@ def read_jpeg2000_frame(data: bytes) -> Frame:
     DICOM stores bare code streams (PS3.5, A.4.4); some writers leave the JP2 boxes on. Raises
     DamagedFile where there is none.
     """
-    start = _find_code_stream(data) if data[4:8] == b"jP  " else 0
+    start = _find_code_stream(data)
     siz = data[start + 6 : start + 6 + 37]
     if data[start : start + 4] != b"\xff\x4f\xff\x51" or len(siz) < 37:
         raise DamagedFile("The JPEG 2000 code stream breaks off before its header ends.")
@@ -98,11 +99,23 @@ def read_jpeg2000_frame(data: bytes) -> Frame:
     return Frame(right - left, lower - upper, components, (depth & 0x7F) + 1)
 
 
+def has_component_transform(data: bytes) -> bool:
+    """Return whether a JPEG 2000 code stream mixes its first three components (T.800, A.6.1)."""
+    at = _find_code_stream(data) + 2
+    while at + 8 < len(data) and data[at] == 0xFF:
+        if data[at + 1] == _COD:
+            return data[at + 8] == 1
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
 def _find_code_stream(data: bytes) -> int:
     """Return where the code stream of a JP2 file starts (T.800, I.4), its length if nowhere.
 
     The boxes are walked, since anything may stand inside those before the code stream.
     """
+    if data[4:8] != b"jP  ":
+        return 0
     at = 0
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]

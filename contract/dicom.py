@@ -1,13 +1,11 @@
 """DICOM -> grey pixels: which objects are taken, and their way through the pixel rules."""
 
 import io
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from pydicom import filereader, uid
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels.processing import apply_color_lut
 from pydicom.tag import BaseTag, Tag
 
 from contract.errors import (
@@ -22,15 +20,21 @@ from contract.errors import (
 from contract.grayscale import to_display
 from contract.image import Grey, to_grey
 from contract.limits import Pixels, check_size
+from contract.lookup import MAX_TABLE_BYTES
+from contract.palette import apply_palette
+from contract.stored import OVERLAY_POSITIONS
 from contract.subject import check_subject
-from contract.transfer import check_transfer_syntax, decode_samples
+from contract.transfer import check_transfer_syntax, decode_samples, meanings
 
 MAX_STEPS: Final = 50_000
 """Reads of the parser, one to three for an element or sequence item; a radiograph needs some
 hundreds, 16 MB of two million empty items cost 41 s and 1.3 GB."""
 
-MAX_VALUE_BYTES: Final = 1 << 20
-"""Longest value that is interpreted; a lookup table has 128 KiB, its sequence a few of them."""
+MAX_VALUE_BYTES: Final = 1 << 10
+"""Longest value that is interpreted; a window has some bytes, four values of 1 MiB cost 4 s."""
+
+MAX_TABLES_BYTES: Final = 1 << 20
+"""Longest sequence of lookup tables; one has 128 KiB."""
 
 MAX_CODES_BYTES: Final = 1 << 16
 """Longest sequence of codes; one code has some hundred bytes, 1 MiB of empty ones cost 2 s."""
@@ -47,19 +51,23 @@ _KEYWORDS: Final = (
     "RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor "
     "BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData "
     "GreenPaletteColorLookupTableData BluePaletteColorLookupTableData "
+    "SegmentedRedPaletteColorLookupTableData "
     "FloatPixelData DoubleFloatPixelData PixelData"
 ).split()
-_TAGS: Final[list[BaseTag | int]] = [Tag(keyword) for keyword in _KEYWORDS]
-_CHARACTER_SET: Final = Tag("SpecificCharacterSet")  # interpreted by pydicom unasked
-_CODE_SEQUENCES: Final = frozenset({Tag("AnatomicRegionSequence"), Tag("ViewCodeSequence")})
-_SEQUENCES: Final = _CODE_SEQUENCES | {Tag("ModalityLUTSequence"), Tag("VOILUTSequence")}
-_PIXEL_DATA: Final = Tag("PixelData")
+_TAGS: Final[list[BaseTag | int]] = [*map(Tag, _KEYWORDS), *OVERLAY_POSITIONS]
 _FIRST_PIXELS: Final = 0x7FE00000
-_MEANINGS: Final = {
-    1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
-    3: tuple("RGB YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT".split()),
+_CODE_SEQUENCES: Final = (Tag("AnatomicRegionSequence"), Tag("ViewCodeSequence"))
+_TABLE_SEQUENCES: Final = (Tag("ModalityLUTSequence"), Tag("VOILUTSequence"))
+_SEQUENCES: Final = frozenset({*_CODE_SEQUENCES, *_TABLE_SEQUENCES})
+_PALETTES: Final = tuple(Tag(keyword) for keyword in _KEYWORDS if keyword.endswith("TableData"))
+_MAX_BYTES: Final[dict[int, int]] = {
+    Tag("SpecificCharacterSet"): MAX_VALUE_BYTES,  # interpreted by pydicom unasked
+    **{tag: MAX_VALUE_BYTES for tag in _TAGS if tag < _FIRST_PIXELS},
+    **dict.fromkeys(_CODE_SEQUENCES, MAX_CODES_BYTES),
+    **dict.fromkeys(_TABLE_SEQUENCES, MAX_TABLES_BYTES),
+    **dict.fromkeys(_PALETTES, MAX_TABLE_BYTES),
 }
-"""What one and three samples of a pixel may stand for (PS3.3, C.7.6.3.1.2)."""
+_PIXEL_DATA: Final = Tag("PixelData")
 _LAST_META: Final = 0x0002FFFF
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
@@ -77,7 +85,7 @@ def read_dicom(data: bytes) -> Grey:
         _check_pixels(dataset)
         samples = decode_samples(dataset)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            samples = apply_color_lut(samples, dataset)
+            samples = apply_palette(samples, dataset)
         elif samples.ndim == 3:
             samples = _fill_range(samples, dataset)
         if samples.ndim == 3:
@@ -107,12 +115,16 @@ def _read_dataset(data: bytes) -> FileDataset:
     """Read the needed elements only; refuse before parsing what is not a still image."""
     file = _CountedReads(data)
     file.seek(132)
-    meta = filereader.read_dataset(file, False, True, stop_when=_stop_after(_LAST_META))
+    meta = filereader.read_dataset(file, False, True, stop_when=_StopAfter(_LAST_META))
     if meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
         raise NoPixels("This is a DICOMDIR, an index of files; send one of the images it lists.")
     check_transfer_syntax(meta.get("TransferSyntaxUID"))
     file.seek(0)
-    return filereader.read_partial(file, _stop_after(_PIXEL_DATA), specific_tags=_TAGS)
+    stop = _StopAfter(_PIXEL_DATA)
+    dataset = filereader.read_partial(file, stop, specific_tags=_TAGS)
+    if stop.reached and "PixelData" not in dataset:
+        raise DamagedFile("The DICOM file breaks off within its pixel data.")
+    return dataset
 
 
 class _CountedReads(io.BytesIO):
@@ -127,21 +139,22 @@ class _CountedReads(io.BytesIO):
         return super().read(size)
 
 
-def _stop_after(last: int) -> Callable[[BaseTag, str | None, int], bool]:
-    """Stop reading after the element `last`; refuse values too long to be interpreted."""
+class _StopAfter:
+    """Stops reading after the element `last`; refuses values too long to be interpreted."""
 
-    def stop(tag: BaseTag, _vr: str | None, length: int) -> bool:
-        interpreted = tag == _CHARACTER_SET or (tag in _TAGS and tag < _FIRST_PIXELS)
+    def __init__(self, last: int) -> None:
+        self._last = last
+        self.reached = False
+
+    def __call__(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
         open_ended = tag in _SEQUENCES and length == _UNDEFINED_LENGTH  # its steps are counted
-        most = MAX_CODES_BYTES if tag in _CODE_SEQUENCES else MAX_VALUE_BYTES
-        if interpreted and length > most and not open_ended:
+        if length > _MAX_BYTES.get(tag, _UNDEFINED_LENGTH) and not open_ended:
             raise TooComplex("The DICOM file has an element far longer than its purpose needs.")
-        return int(tag) > last
+        self.reached |= tag == self._last
+        return int(tag) > self._last
 
-    return stop
 
-
-def _check_pixels(dataset: Dataset) -> None:
+def _check_pixels(dataset: FileDataset) -> None:
     """Refuse by declared frames, size and pixel form, before anything is decoded."""
     if "PixelData" not in dataset:
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
@@ -161,11 +174,12 @@ def _check_pixels(dataset: Dataset) -> None:
             "8 or 16 bits."
         )
     meaning = str(dataset.PhotometricInterpretation).strip().upper()
-    if meaning not in _MEANINGS[samples]:
+    possible = meanings(dataset.file_meta.TransferSyntaxUID, samples)
+    if meaning not in possible:
         # Taken for MONOCHROME2, a misspelt MONOCHROME1 would be judged black for white.
-        terms = ", ".join(_MEANINGS[samples])
         raise UnsupportedPixels(
-            f"PhotometricInterpretation is none that {samples} samples per pixel have: {terms}."
+            f"PhotometricInterpretation is none that {samples} samples per pixel have in this "
+            f"transfer syntax: {', '.join(possible)}."
         )
     dataset.PhotometricInterpretation = meaning
     if stored > 8 and meaning.startswith("YBR_FULL"):

@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset
 
 from contract.errors import DamagedFile, InputWarning
 from contract.limits import Pixels
+from contract.lookup import Values, look_up, lut_item
+from contract.stored import stored_values
 
-Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _BEYOND_REASON: Final = 1e300  # differences of values below it are still finite
@@ -26,7 +27,7 @@ def to_display(samples: Pixels, dataset: Dataset, warnings: list[InputWarning]) 
     Padding becomes black and takes no part in the value range. Raises DamagedFile for tables and
     windows that contradict themselves.
     """
-    stored = _stored_values(samples, dataset)
+    stored = stored_values(samples, dataset)
     padding = _padding(stored, dataset)
     used = np.zeros(len(stored), bool)
     used[samples.ravel()] = True
@@ -38,16 +39,6 @@ def to_display(samples: Pixels, dataset: Dataset, warnings: list[InputWarning]) 
     table: Pixels = np.rint(shown * np.iinfo(depth).max).astype(depth)
     pixels: Pixels = table[samples]  # np.take is ten times slower here
     return pixels
-
-
-def _stored_values(samples: Pixels, dataset: Dataset) -> NDArray[np.int64]:
-    """Value of every possible sample: the stored bits, right-aligned, with their sign."""
-    bits = int(dataset.BitsStored)
-    patterns = np.arange(np.iinfo(samples.dtype).max + 1, dtype=np.int64)
-    values = (patterns >> (int(dataset.HighBit) + 1 - bits)) & ((1 << bits) - 1)
-    if dataset.PixelRepresentation == 1:
-        values -= (values >> (bits - 1)) << bits
-    return values
 
 
 def _padding(stored: NDArray[np.int64], dataset: Dataset) -> Mask:
@@ -77,9 +68,9 @@ def _fit(value: int, stored: NDArray[np.int64], bits: int) -> int | None:
 
 def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:
     """Turn stored values into values of the modality (PS3.3, C.11.1)."""
-    item = _lut_item(dataset, "ModalityLUTSequence")
+    item = lut_item(dataset, "ModalityLUTSequence")
     if item is not None:
-        return _look_up(stored.astype(np.float64), item)[0]
+        return look_up(stored.astype(np.float64), item)[0]
     slope = _number(dataset.get("RescaleSlope"), 1.0)
     intercept = _number(dataset.get("RescaleIntercept"), 0.0)
     values: Values = stored.astype(np.float64) * slope + intercept
@@ -93,9 +84,9 @@ def _apply_voi(
 ) -> Values:
     """Turn values of the modality into 0 to 1: VOI LUT, else window, else range (PS3.3, C.11.2)."""
     shown: Values | None = None
-    item = _lut_item(dataset, "VOILUTSequence")
+    item = lut_item(dataset, "VOILUTSequence")
     if item is not None:
-        table, top = _look_up(values, item)
+        table, top = look_up(values, item)
         table %= 65536  # entries are unsigned (C.11.2.1.1); old writers give them the VR SS
         if (table[used] > top).any():
             # dcmtk drops the bits above, which scrambles the image; pydicom keeps the values.
@@ -164,30 +155,6 @@ def _is_inverted(dataset: Dataset, warnings: list[InputWarning]) -> bool:
             )
         )
     return bool(monochrome1 or shape == "INVERSE")
-
-
-def _lut_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """Return the first item of a LUT sequence, None where it is absent or empty."""
-    items = dataset.get(keyword)
-    return items[0] if items and items[0].get("LUTDescriptor") else None
-
-
-def _look_up(values: Values, item: Dataset) -> tuple[Values, float]:
-    """Map values through a LUT item (PS3.3, C.11.1.1.1); return them and the table's top value."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    # All three have one VR: SS makes a count above 32767 negative, US a negative first value large.
-    entries = entries % 65536 or 65536
-    if values.min() < 0 and first > values.max():
-        first -= 65536
-    raw = item.LUTData
-    if isinstance(raw, bytes):
-        wide = ">u2" if item.original_encoding[1] is False else "<u2"
-        raw = np.frombuffer(raw, np.uint8 if len(raw) <= entries + entries % 2 else wide)
-    table = np.atleast_1d(np.asarray(raw, np.float64))[:entries]
-    if len(table) == 0 or not 8 <= bits <= 16:
-        raise DamagedFile("A lookup table of the file is empty or has an impossible depth.")
-    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    return table[index], float((1 << bits) - 1)
 
 
 def _number(value: object, default: float) -> float:

@@ -1,8 +1,7 @@
 """Transfer syntaxes: encoded pixel data -> stored samples."""
 
-import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -14,13 +13,23 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 
-from contract.codestream import Frame, declares_ycc, read_jpeg2000_frame, read_jpeg_frame
+from contract.codestream import (
+    Frame,
+    declares_ycc,
+    has_component_transform,
+    read_jpeg2000_frame,
+    read_jpeg_frame,
+)
 from contract.errors import DamagedFile, UnsupportedPixels
 from contract.limits import Pixels
+from contract.rle import decode_rle
+from contract.stored import fit_stored
 
 _UNCOMPRESSED: Final = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 )
+_GREY: Final = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_PLAIN: Final = ("RGB", "YBR_FULL")
 
 
 def _decode_jpeg(encoded: bytes, colour: str) -> NDArray[np.generic]:
@@ -30,11 +39,20 @@ def _decode_jpeg(encoded: bytes, colour: str) -> NDArray[np.generic]:
     return imagecodecs.jpeg8_decode(encoded)
 
 
+def _decode_jpeg_lossless(encoded: bytes, colour: str) -> NDArray[np.generic]:
+    # It never transforms colours, so the tags alone say what they are, whatever JFIF implies.
+    space = None if colour in _GREY else "RGB"
+    samples = imagecodecs.jpeg8_decode(_complete(encoded), colorspace=space, outcolorspace=space)
+    return _to_rgb(samples, colour)
+
+
 def _decode_jpeg_ls(encoded: bytes, colour: str) -> NDArray[np.generic]:
     return _to_rgb(imagecodecs.jpegls_decode(_complete(encoded)), colour)
 
 
 def _decode_jpeg2000(encoded: bytes, colour: str) -> NDArray[np.generic]:
+    if colour in ("YBR_ICT", "YBR_RCT") and not has_component_transform(encoded):
+        raise UnsupportedPixels(f"The JPEG 2000 code stream lacks the transform that {colour} is.")
     return _to_rgb(imagecodecs.jpeg2k_decode(encoded), colour)
 
 
@@ -57,15 +75,27 @@ def _to_rgb(samples: NDArray[np.generic], colour: str) -> NDArray[np.generic]:
     return samples
 
 
-_Codec = tuple[Callable[[bytes], Frame], Callable[[bytes, str], NDArray[np.generic]]]
-_JPEG: Final[_Codec] = (read_jpeg_frame, _decode_jpeg)
-_JPEG_LS: Final[_Codec] = (read_jpeg_frame, _decode_jpeg_ls)
-_JPEG_2000: Final[_Codec] = (read_jpeg2000_frame, _decode_jpeg2000)
+class _Codec(NamedTuple):
+    """How a code stream is asked for its frame and decoded, and the colours that it may hold."""
+
+    read_frame: Callable[[bytes], Frame]
+    decode: Callable[[bytes, str], NDArray[np.generic]]
+    colours: tuple[str, ...]
+
+
+_JPEG: Final = _Codec(
+    read_jpeg_frame,
+    _decode_jpeg,
+    (*_PLAIN, "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
+)
+_JPEG_LOSSLESS: Final = _Codec(read_jpeg_frame, _decode_jpeg_lossless, _PLAIN)
+_JPEG_LS: Final = _Codec(read_jpeg_frame, _decode_jpeg_ls, _PLAIN)
+_JPEG_2000: Final = _Codec(read_jpeg2000_frame, _decode_jpeg2000, (*_PLAIN, "YBR_ICT", "YBR_RCT"))
 _CODECS: Final[dict[str, _Codec]] = {
     uid.JPEGBaseline8Bit: _JPEG,
     uid.JPEGExtended12Bit: _JPEG,
-    uid.JPEGLossless: _JPEG,
-    uid.JPEGLosslessSV1: _JPEG,
+    uid.JPEGLossless: _JPEG_LOSSLESS,
+    uid.JPEGLosslessSV1: _JPEG_LOSSLESS,
     uid.JPEGLSLossless: _JPEG_LS,
     uid.JPEGLSNearLossless: _JPEG_LS,
     uid.JPEG2000Lossless: _JPEG_2000,
@@ -74,6 +104,9 @@ _CODECS: Final[dict[str, _Codec]] = {
     uid.HTJ2KLosslessRPCL: _JPEG_2000,
     uid.HTJ2K: _JPEG_2000,
 }
+_LOSSY: Final = frozenset(
+    {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K}
+)
 
 
 def check_transfer_syntax(syntax: str | None) -> None:
@@ -92,67 +125,65 @@ def check_transfer_syntax(syntax: str | None) -> None:
         )
 
 
+def meanings(syntax: str, samples: int) -> tuple[str, ...]:
+    """Return what one or three samples of a pixel may stand for (PS3.3, C.7.6.3.1.2; PS3.5, 8.2).
+
+    Taken for RGB, what a codec cannot hold would come out in false colours.
+    """
+    if samples == 1:
+        return _GREY
+    if syntax in _UNCOMPRESSED:
+        return (*_PLAIN, "YBR_FULL_422")
+    return _PLAIN if syntax == uid.RLELossless else _CODECS[syntax].colours
+
+
 def decode_samples(dataset: FileDataset) -> Pixels:
     """Decode the one frame of a data set to its stored samples, colour as RGB.
 
     Returns uint8 or uint16, [H,W] or [H,W,3]; signed samples keep their bit pattern. The size that
     a code stream declares is compared with the tags before it is decoded.
-    Raises DamagedFile where they differ or the data does not decode.
+    Raises DamagedFile where they differ, the data does not decode or is not of that size.
+    Raises UnsupportedPixels where the tags name a transform that the code stream does not have.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
+    size = (int(dataset.Rows), int(dataset.Columns))
+    grey = int(dataset.SamplesPerPixel) == 1
     if syntax in _UNCOMPRESSED:
         # Unused bits are left: pydicom takes the stored ones for the lowest whatever HighBit says.
         samples, _ = get_decoder(syntax).as_array(
             dataset,
-            raw=dataset.SamplesPerPixel == 1,
+            raw=grey,
             correct_unused_bits=False,  # type: ignore[arg-type]
         )
-        return _unsigned(samples)
+    elif syntax == uid.RLELossless:
+        encoded = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        samples = _to_rgb(decode_rle(encoded, dataset), str(dataset.PhotometricInterpretation))
+    else:
+        samples = _decode_code_stream(dataset, syntax)
+    if samples.shape != (size if grey else (*size, 3)):
+        # Twice the declared data is taken for two frames by pydicom.
+        raise DamagedFile(f"The pixel data does not hold {size[1]} x {size[0]} pixels.")
+    return _unsigned(samples)
+
+
+def _decode_code_stream(dataset: FileDataset, syntax: str) -> NDArray[np.generic]:
     encoded = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    colour = str(dataset.PhotometricInterpretation)
-    if syntax == uid.RLELossless:
-        return _unsigned(_to_rgb(_decode_rle(encoded, dataset), colour))
-    read_frame, decode = _CODECS[syntax]
-    frame = read_frame(encoded)
+    codec = _CODECS[syntax]
+    frame = codec.read_frame(encoded)
     tags = (int(dataset.Columns), int(dataset.Rows), int(dataset.SamplesPerPixel))
     if frame[:3] != tags or frame.bits > int(dataset.BitsAllocated):
         raise DamagedFile(
             f"The tags declare {tags[0]} x {tags[1]} pixels of {tags[2]} samples, the code stream "
             f"{frame.width} x {frame.height} of {frame.components} with {frame.bits} bits."
         )
-    return _unsigned(decode(encoded, colour))
-
-
-def _decode_rle(encoded: bytes, dataset: FileDataset) -> NDArray[np.generic]:
-    """Decode RLE: for every byte of a sample, highest first, a PackBits segment (PS3.5, annex G).
-
-    The decoders that pydicom knows of panic on damaged segments or take seconds.
-    """
-    height, width = int(dataset.Rows), int(dataset.Columns)
-    samples, octets = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated) // 8
-    segments, *starts = struct.unpack("<16I", encoded[:64])
-    if segments != samples * octets:
-        raise DamagedFile(f"RLE data of {segments} segments; the tags need {samples * octets}.")
-    ends = (*starts[1:segments], len(encoded))
-    planes = [
-        _unpack_segment(encoded[start:end], height * width)
-        for start, end in zip(starts, ends, strict=False)
-    ]
-    stacked = np.stack(planes).reshape(samples, octets, height, width).transpose(2, 3, 0, 1)
-    pixels = np.ascontiguousarray(stacked).view(f">u{octets}")[..., 0]
-    return pixels if samples > 1 else pixels[..., 0]
-
-
-def _unpack_segment(segment: bytes, length: int) -> NDArray[np.uint8]:
-    room = length + 256  # encoders may let the last two runs end beyond the image
-    try:
-        octets = imagecodecs.packbits_decode(segment, out=room)
-    except imagecodecs.PackbitsError:
-        # Some writers pad to an even length with a byte that looks like the start of a run.
-        octets = imagecodecs.packbits_decode(segment[:-1], out=room)
-    if len(octets) < length:
-        raise DamagedFile("The RLE data of the DICOM file breaks off.")
-    return np.frombuffer(octets, np.uint8)[:length]
+    samples = codec.decode(encoded, str(dataset.PhotometricInterpretation))
+    if samples.dtype == np.int8:  # the sign goes to where the tags look for it
+        samples = samples.astype(f"i{int(dataset.BitsAllocated) // 8}")
+    if frame.bits <= int(dataset.BitsStored):
+        dataset.HighBit = int(dataset.BitsStored) - 1  # nothing is left to align
+    elif frame.components == 1:
+        samples = fit_stored(samples, dataset, lossy=syntax in _LOSSY)
+    return samples
 
 
 def _unsigned(samples: NDArray[np.generic]) -> Pixels:

@@ -10,6 +10,7 @@ from contract.codestream import (
     MAX_JPEG_SCANS,
     Frame,
     declares_ycc,
+    has_component_transform,
     read_jpeg2000_frame,
     read_jpeg_frame,
     read_png_frame,
@@ -122,6 +123,25 @@ def test_htj2k_frame_is_read():
 def test_jpeg_2000_frame_of_signed_samples_tells_their_bits():
     stream = imagecodecs.jpeg2k_encode(GREY.astype(np.int16), codecformat="j2k")
     assert read_jpeg2000_frame(stream).bits == 16
+
+
+@pytest.mark.parametrize("codecformat", ["j2k", "jp2"])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_jpeg_2000_tells_whether_its_components_are_mixed(mixed, codecformat):
+    stream = imagecodecs.jpeg2k_encode(COLOURS, mct=mixed, codecformat=codecformat)
+    assert has_component_transform(stream) == mixed
+
+
+def test_htj2k_tells_that_its_components_are_mixed():
+    assert has_component_transform(imagecodecs.htj2k_encode(COLOURS))
+
+
+def test_every_cut_of_a_jpeg_2000_header_has_no_component_transform():
+    stream = imagecodecs.jpeg2k_encode(COLOURS, mct=True, codecformat="j2k")
+    end = stream.index(b"\xff\x52") + 9
+    assert has_component_transform(stream[:end])
+    for at in range(end):
+        assert not has_component_transform(stream[:at])
 
 
 SIGNATURE_BOX = b"\0\0\0\x0cjP  \r\n\x87\n"

@@ -178,22 +178,6 @@ def test_ybr_full_422_shows_its_luma():
     assert np.abs(pixels_of(file).astype(int) - GREY).max() <= 1
 
 
-@pytest.mark.parametrize(
-    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
-)
-def test_palette_colour_is_read_through_its_palette(syntax):
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    table = (np.arange(255, -1, -1, dtype=np.uint16) * 257).astype(f"{order}u2").tobytes()
-    palette = {
-        f"{colour}PaletteColorLookupTable{part}": value
-        for colour in ("Red", "Green", "Blue")
-        for part, value in (("Descriptor", [256, 0, 16]), ("Data", table))
-    }
-    file = dicom(GREY, syntax, PhotometricInterpretation="PALETTE COLOR", **palette)
-    assert np.array_equal(pixels_of(file) // 257, 255 - GREY)
-    assert warning_codes(file) == []
-
-
 def test_several_frames_are_refused_with_their_number():
     file = dicom(GREY, NumberOfFrames=3)
     assert refusal(file) == "several_frames"
@@ -255,6 +239,21 @@ def test_blank_image_is_refused():
 def test_truncated_file_is_refused_as_damaged(kept):
     file = dicom(GREY)
     assert refusal(file[: int(len(file) * kept)]) == "damaged_file"
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.99])
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, RLELossless])
+def test_compressed_file_that_ends_within_its_pixel_data_is_refused_as_damaged(syntax, kept):
+    file = dicom(GREY, syntax, jpeg(GREY) if syntax == JPEGBaseline8Bit else None)
+    start = file.index(b"\xe0\x7f\x10\x00OB") + 12
+    assert refusal(file[: start + int((len(file) - start) * kept)]) == "damaged_file"
+
+
+@pytest.mark.parametrize("times", [2, 3])
+@pytest.mark.parametrize("pixels", [GREY, draw_colours(), draw_radiograph(12)])
+def test_pixel_data_of_several_times_the_declared_size_is_refused_as_damaged(pixels, times):
+    # pydicom takes it for as many frames, and three grey ones for colour (PS3.3, C.7.6.3.1.4).
+    assert refusal(dicom(pixels, PixelData=pixels.tobytes() * times)) == "damaged_file"
 
 
 def test_file_that_ends_before_its_pixel_data_is_refused():
@@ -337,6 +336,46 @@ def test_element_of_millions_of_values_is_refused_quickly_as_too_complex(tag, sa
     values = b"1\\" * 4_000_000
     implicit = struct.pack("<HHI", *tag, len(values)) + values
     outcome = sandbox.read(dicom_start(b"1.2.840.10008.1.2\0") + implicit, timeout_s=5)
+    assert outcome.code == "too_complex"
+
+
+def implicit(group, number, value):
+    """Return an element in implicit little endian."""
+    return struct.pack("<HHI", group, number, len(value)) + value
+
+
+@pytest.mark.parametrize(
+    ("group", "number"),
+    [(0x28, 0x1050), (0x28, 0x1051), (0x28, 0x1052), (0x28, 0x1053), (0x28, 0x120), (8, 0x60)],
+)
+def test_value_of_more_than_a_kilobyte_is_refused_as_too_complex(group, number):
+    value = implicit(group, number, b"1\\" * 513)
+    assert refusal(dicom_start(b"1.2.840.10008.1.2\0") + value) == "too_complex"
+
+
+def test_window_of_many_values_is_read():
+    # 1,022 bytes: far more windows than any file offers.
+    values = ["96"] * 341
+    assert np.array_equal(
+        pixels_of(dicom(GREY, WindowCenter=values, WindowWidth=values)),
+        pixels_of(dicom(GREY, WindowCenter=96, WindowWidth=96)),
+    )
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        implicit(0x28, 0x3002, b"\1\0\0\0\x10\0") + implicit(0x28, 0x3006, b"\1\0" * 8_000_000),
+        implicit(0x28, 0x3002, b"\1\0\0\0\x10\0" * 2_000_000) + implicit(0x28, 0x3006, b"\1\0"),
+    ],
+    ids=["data", "descriptor"],
+)
+def test_lookup_table_of_millions_of_entries_is_refused_quickly_as_too_complex(item, sandbox):
+    plain = dicom(GREY, ImplicitVRLittleEndian)
+    end = plain.index(struct.pack("<HHI", 0x7FE0, 0x10, GREY.size))
+    header = struct.pack("<HHI", *VOI_LUT_SEQUENCE, UNDEFINED)
+    tables = header + ITEM + item + ITEM_END + SEQUENCE_END
+    outcome = sandbox.read(plain[:end] + tables + plain[end:], timeout_s=3)
     assert outcome.code == "too_complex"
 
 

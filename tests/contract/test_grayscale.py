@@ -253,6 +253,22 @@ def test_negative_first_value_of_a_voi_lut_behind_a_rescale_may_be_written_unsig
     assert_shown(pixels_of(file).ravel()[:3] / WHITE, [0, 1000 / 4095, 1])
 
 
+@pytest.mark.parametrize("syntax", UNCOMPRESSED)
+def test_large_first_value_of_a_voi_lut_behind_a_rescale_may_be_written_signed(syntax):
+    # Implicit VR takes the VR from the signed pixels, though the LUT's input is unsigned.
+    item = lut_item(32768, np.arange(0, 65536, 2), 16)
+    tags = {"RescaleIntercept": 32768, "RescaleSlope": 1, "VOILUTSequence": [item]}
+    file = dicom(image_of(-1, 0, 16384, 32767, dtype=np.int16), syntax, **tags)
+    assert warning_codes(file) == []
+    assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 0, 32768 / WHITE, 65534 / WHITE])
+
+
+def test_lut_that_starts_below_all_values_keeps_its_negative_first_value():
+    item = lut_item(-2, np.array([0, 10, 1024, 2048, 4095]), 12)
+    found = shown([0, 1, 2], VOILUTSequence=[item])
+    assert_shown(found, [1024 / 4095, 2048 / 4095, 1])
+
+
 def test_empty_lut_sequence_is_no_lut():
     found = shown([80, 100, 120], VOILUTSequence=[], WindowCenter=100, WindowWidth=51)
     assert np.array_equal(found, shown([80, 100, 120], WindowCenter=100, WindowWidth=51))

@@ -165,6 +165,16 @@ COLOUR_CASES = {
     "JPEG-YBR-labelled-RGB": (uid.JPEGBaseline8Bit, jpeg(COLOURS), "RGB"),
     "JPEG-LS-RGB": (uid.JPEGLSLossless, imagecodecs.jpegls_encode(COLOURS), "RGB"),
     "JPEG-2000-RCT": (uid.JPEG2000Lossless, jpeg2000(COLOURS, mct=True), "YBR_RCT"),
+    "JPEG-2000-ICT": (
+        uid.JPEG2000,
+        jpeg2000(COLOURS, mct=True, reversible=False, level=50),
+        "YBR_ICT",
+    ),
+    "JPEG-2000-RCT-in-boxes": (
+        uid.JPEG2000Lossless,
+        jpeg2000(COLOURS, mct=True, codecformat="jp2"),
+        "YBR_RCT",
+    ),
     "JPEG-2000-RGB": (uid.JPEG2000Lossless, jpeg2000(COLOURS, mct=False), "RGB"),
     "JPEG-lossless-RGB": (uid.JPEGLosslessSV1, jpeg_lossless(COLOURS, 8), "RGB"),
     "HTJ2K-RCT": (uid.HTJ2KLossless, htj2k(COLOURS), "YBR_RCT"),
@@ -205,13 +215,64 @@ def test_jpeg_that_keeps_rgb_untransformed_shows_no_false_colours():
     assert warning_codes(file) == []
 
 
-def test_ybr_full_in_jpeg_ls_shows_its_luma():
-    grey = draw_radiograph()
-    ybr = np.dstack([grey, np.full_like(grey, 128), np.full_like(grey, 128)])
-    stream = imagecodecs.jpegls_encode(ybr)
-    file = dicom(ybr, uid.JPEGLSLossless, stream, PhotometricInterpretation="YBR_FULL")
-    assert np.abs(pixels_of(file).astype(int) - grey).max() <= 1
+def as_they_are(pixels):
+    """Lossless JPEG of colour, whose process knows no colour transform."""
+    return jpeg_lossless(pixels, 8, colorspace="RGB", outcolorspace="RGB")
+
+
+PLAIN_CODECS = {
+    uid.JPEGLosslessSV1: as_they_are,
+    uid.JPEGLSLossless: imagecodecs.jpegls_encode,
+    uid.JPEG2000Lossless: lambda pixels: jpeg2000(pixels, mct=False),
+}
+PLAIN_IDS = [syntax.name for syntax in PLAIN_CODECS]
+GREY = draw_radiograph()
+YBR = np.dstack([GREY, np.full_like(GREY, 128), np.full_like(GREY, 128)])
+
+
+@pytest.mark.parametrize(("syntax", "encode"), PLAIN_CODECS.items(), ids=PLAIN_IDS)
+def test_ybr_full_in_a_codec_without_a_colour_transform_shows_its_luma(syntax, encode):
+    file = dicom(YBR, syntax, encode(YBR), PhotometricInterpretation="YBR_FULL")
+    assert np.abs(pixels_of(file).astype(int) - GREY).max() <= 1
     assert warning_codes(file) == []
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEGLossless, uid.JPEGLosslessSV1])
+def test_rgb_in_lossless_jpeg_is_read_to_the_bit_whatever_its_markers_say(syntax):
+    jfif = bytes.fromhex("ffe0 0010 4a464946 00 0101 00 0001 0001 0000")
+    stream = as_they_are(COLOURS)
+    for markers in (b"", jfif):
+        file = dicom(COLOURS, syntax, stream[:2] + markers + stream[2:])
+        assert np.array_equal(pixels_of(file), pixels_of(dicom(COLOURS)))
+
+
+NOT_JPEG = ["YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"]
+
+
+@pytest.mark.parametrize("photometric", NOT_JPEG)
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, RLE])
+def test_colour_that_no_uncompressed_file_holds_is_refused_and_not_taken_for_rgb(
+    syntax, photometric
+):
+    file = dicom(YBR, syntax, PhotometricInterpretation=photometric)
+    assert refusal(file) == "unsupported_pixels"
+    assert "RGB, YBR_FULL" in refusal_text(file)
+
+
+@pytest.mark.parametrize("photometric", ["YBR_FULL_422", *NOT_JPEG])
+@pytest.mark.parametrize(("syntax", "encode"), PLAIN_CODECS.items(), ids=PLAIN_IDS)
+def test_colour_that_a_codec_cannot_hold_is_refused_and_not_taken_for_rgb(
+    syntax, encode, photometric
+):
+    # JPEG 2000 may hold YBR_ICT and YBR_RCT, but this code stream has no transform to undo.
+    file = dicom(YBR, syntax, encode(YBR), PhotometricInterpretation=photometric)
+    assert refusal(file) == "unsupported_pixels"
+
+
+def test_ybr_full_422_in_rle_is_refused():
+    assert refusal(dicom(YBR, RLE, PhotometricInterpretation="YBR_FULL_422")) == (
+        "unsupported_pixels"
+    )
 
 
 SMALL, LARGE = draw_radiograph(8), draw_radiograph(8, 3 * HEIGHT, 3 * WIDTH)
