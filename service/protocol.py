@@ -38,6 +38,8 @@ class _BoundedConnection(h11.Connection):
     _bytes = 0
 
     def next_event(self) -> Any:
+        if self.their_state is h11.IDLE:
+            self._drop_empty_lines()
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
@@ -57,6 +59,13 @@ class _BoundedConnection(h11.Connection):
                 self.advice = f"Send chunks of {_MEAN_CHUNK_BYTES} bytes and more."
                 raise h11.RemoteProtocolError("chunks too small")
         return event
+
+    def _drop_empty_lines(self) -> None:
+        """Bear what some clients send before a request (RFC 9112, 2.2), an error for h11."""
+        buffer = self._receive_buffer
+        begun = buffer._data  # noqa: SLF001 - a copy of it costs more than all else here
+        if begun.startswith((b"\r", b"\n")):
+            buffer.maybe_extract_at_most(len(begun) - len(begun.lstrip(b"\r\n")))
 
 
 def _in_origin_form(request: h11.Request) -> h11.Request:

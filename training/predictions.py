@@ -79,7 +79,10 @@ def predicted_rows(
     known = {row.image for row in rows}
     unknown = next((image for image in predictions if image not in known), None)
     if unknown:
-        raise DataError(f"{source}: image {unknown!r} is in no table of the data folder.")
+        raise DataError(
+            f"{source}: image {unknown!r} has no row in the tables of the data folder; "
+            "--allow-missing leaves out the rows whose image file is missing."
+        )
     return tuple(row for row in rows if row.image in predictions)
 
 

@@ -153,6 +153,15 @@ def test_closed_connections_leave_no_failure_in_the_log(hasty):
     assert not [line for line in lines if line["level"] == "error"]
 
 
+@pytest.mark.parametrize("lines", [b"\r\n", b"\n", b"\r\n\r\n"])
+def test_empty_lines_before_a_request_are_passed_over(service, lines):
+    with connect(service) as connection:
+        ask(connection, b"\r\n" + lines)
+        ask(connection)
+        connection.sendall(lines)
+        ask(connection)
+
+
 def test_a_head_too_large_that_comes_in_pieces_is_told_so(service):
     with connect(service) as connection:
         connection.sendall(HEAD)

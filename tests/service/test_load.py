@@ -26,7 +26,7 @@ def value(figures: list[Figure], name: str) -> float:
 
 def test_at_twice_its_capacity_the_service_keeps_most_of_its_goodput(start_service, png):
     with start_service(XPRO_MAX_WAITING="8", **PATIENT) as service:
-        figures = asyncio.run(overload(service, build_request(png), 6))
+        figures = asyncio.run(overload(service, build_request(png), 6, 1))
     assert value(figures, "answers under overload") > 0.4
     assert value(figures, "neither 200 nor 503") == 0
     assert value(figures, "/health other than 200") == 0

@@ -56,5 +56,5 @@ def test_image_without_prediction_and_prediction_without_labels_are_named() -> N
     predictions = {"00000001_000": np.zeros(14), "stranger": np.zeros(14)}
     with pytest.raises(DataError, match="lacks 4 of 5 images, as '00000000_000'"):
         arrange(predictions, ROWS, Path("p.csv"))
-    with pytest.raises(DataError, match="image 'stranger' is in no table"):
+    with pytest.raises(DataError, match="image 'stranger' has no row"):
         predicted_rows(predictions, ROWS, Path("p.csv"))
