@@ -11,7 +11,7 @@ from typing import Final
 import keras
 import numpy as np
 
-from contract.bundle import FORMAT_VERSION, write_description
+from contract.bundle import FORMAT_VERSION, seal_bundle
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 from training.config import read_config
@@ -44,7 +44,7 @@ def main() -> None:
         "int8": {"kept": True, "macro_auroc_change": None, "calibration_images": IMAGES},
         "intended_use": "Random weights, for measurements of speed only.",
     }
-    write_description(bundle, description)
+    seal_bundle(bundle, description)
 
 
 if __name__ == "__main__":

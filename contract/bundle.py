@@ -18,7 +18,7 @@ from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 from contract.seal import DESCRIPTION, BundleError, check_seal, read_description, seal
 
-# INT8 did not raise it: bundles without still open here, and those with it in older programs.
+# Adding INT8 did not raise this: bundles without it still open, and older programs open the others.
 FORMAT_VERSION: Final = 1
 GOLDEN: Final = "assets.extra/golden.npz"
 CARD: Final = "assets.extra/card.md"
@@ -109,7 +109,7 @@ class Bundle:
         return golden
 
 
-def write_description(directory: Path, description: Mapping[str, Any]) -> str:
+def seal_bundle(directory: Path, description: Mapping[str, Any]) -> str:
     """Seal a finished SavedModel directory with its description and return the bundle's digest.
 
     `description` lacks only what is computed here: `files` (path -> SHA-256) and `digest`.
@@ -187,7 +187,9 @@ def _check_contract(description: Mapping[str, Any]) -> None:
     try:
         names = [str(finding["name"]) for finding in description["findings"]]
         thresholds = [float(finding["threshold"]) for finding in description["findings"]]
-        str(description["name"]), str(description["version"]), int(description["input_size"])
+        for key in ("name", "version", "intended_use"):
+            str(description[key])
+        int(description["input_size"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"{DESCRIPTION} lacks a needed entry: {error!r}.") from error
     for place, (theirs, ours_) in enumerate(zip(names, FINDINGS, strict=False), start=1):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from contract.bundle import Bundle, find_bundle, open_bundle
-from service.engine import Engine, open_engine, replay_golden
+from service.engine import Engine, open_engine
 from service.settings import Settings
 
 
@@ -15,11 +15,6 @@ class Model(NamedTuple):
 
 
 def load_model(settings: Settings) -> Model:
-    """Find, verify and load the bundle, and replay its golden examples, which also warms it up.
-
-    Raises BundleError that names what differs.
-    """
+    """Find, verify and load the bundle; raises what `open_bundle` and `open_engine` raise."""
     bundle = open_bundle(find_bundle(settings.model_dir))
-    engine = open_engine(settings, bundle)
-    replay_golden(engine, bundle)
-    return Model(bundle, engine)
+    return Model(bundle, open_engine(settings, bundle))

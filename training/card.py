@@ -119,8 +119,8 @@ def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, A
 
 
 def _describe_subgroups(tested: Mapping[str, Any]) -> str:
-    groups = tested.get("subgroups")
-    if not groups:
+    groups = tested.get("subgroups", {})
+    if not any(groups.values()):
         return ""
     rows = "\n".join(
         f"| {kind}: {group['group']} | {group['images']} "

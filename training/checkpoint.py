@@ -63,11 +63,9 @@ def best_epoch(history: History) -> int:
 
     Without a defined AUROC the last epoch is as good as any.
     """
-    best = 0
-    for place, epoch in enumerate(history):
-        if not epoch.get("val_auroc", math.nan) <= history[best].get("val_auroc", math.nan):
-            best = place
-    return best
+    scores = [epoch.get("val_auroc", math.nan) for epoch in history]
+    defined = [score for score in scores if not math.isnan(score)]
+    return scores.index(max(defined)) if defined else max(len(history) - 1, 0)
 
 
 def is_over(history: History, config: TrainConfig) -> bool:

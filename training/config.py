@@ -84,7 +84,7 @@ class TrainConfig:
             raise ConfigError(f"input_size is at least {_LEAST_LARGE} for {self.backbone}.")
         if self.folds < 0 or self.folds == 1:
             raise ConfigError("folds is 0, or 2 and more.")
-        if self.seed + self.folds > _SEEDS:  # each member of a fold has the next seed
+        if self.seed + self.folds > _SEEDS:  # each member has the next seed
             raise ConfigError(f"seed and folds together are at most {_SEEDS}.")
         if self.pretrained not in ("", "imagenet") and not self.pretrained.endswith(".h5"):
             raise ConfigError('pretrained is empty, "imagenet" or a Keras weights file, *.h5.')
@@ -95,11 +95,13 @@ class TrainConfig:
         for name, (least, below) in _RANGES.items():
             value = getattr(self, name)
             if not least <= value < below:
-                raise ConfigError(f"{name} is at least {least} and below {below}, not {value}.")
+                upper = "" if below == math.inf else f" and below {below}"
+                raise ConfigError(f"{name} is at least {least}{upper}, not {value}.")
         for name, below in _INSIDE.items():
             value = getattr(self, name)
             if not 0 < value < below:
-                raise ConfigError(f"{name} is above 0 and below {below}, not {value}.")
+                upper = "" if below == math.inf else f" and below {below}"
+                raise ConfigError(f"{name} is above 0{upper}, not {value}.")
 
 
 _LARGE: Final = TrainConfig(

@@ -91,7 +91,7 @@ def _find_list(folder: Path, name: str) -> Path | None:
 
 def _index_images(folder: Path, named: set[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in _walk_files(folder):
+    for path in walk_files(folder):
         name = image_name(path.name)
         if name in named and path.is_file():
             other = files.setdefault(name, path)
@@ -100,8 +100,8 @@ def _index_images(folder: Path, named: set[str]) -> dict[str, Path]:
     return files
 
 
-def _walk_files(folder: Path) -> Iterator[Path]:
-    # Not by pathlib, which follows no links.
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, behind symbolic links too, which pathlib passes over."""
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         place = Path(here).resolve()

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from contract.bundle import CARD, GOLDEN, INT8, list_versions, write_description
+from contract.bundle import CARD, GOLDEN, INT8, list_versions, seal_bundle
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph
 from contract.seal import read_description
@@ -26,6 +26,7 @@ from training.network import build_calibrated
 from training.phantom import DRAWN_FINDINGS, draw_phantom
 from training.prepare import Cache
 from training.record import CALIBRATION, RECORD, REPORT, read_json
+from training.room import hold_alone
 from training.split import SplitName
 from training.table import Row
 
@@ -51,22 +52,25 @@ def export_bundle(
         raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
     scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
     config = config_from_dict(record["config"])
-    finished = model / str(_next_version(model))
-    # Judging INT8 may take an hour, and what lies under a number is served.
-    bundle = model / f".{finished.name}.unfinished"
-    shutil.rmtree(bundle, ignore_errors=True)
-    slopes = np.array([scaling.slope for scaling in scalings])
-    intercepts = np.array([scaling.intercept for scaling in scalings])
-    write_saved_model(build_calibrated(load_best(config, run), slopes, intercepts), bundle)
-    calibration = read_json(run / CALIBRATION)["summary"]
-    description = describe(model.name, finished.name, record, scalings, calibration, report)
-    if data and cache:
-        thresholds = [scaling.threshold for scaling in scalings]
-        description["int8"] = _quantise(bundle, data, cache, thresholds, config)
-    write_golden(bundle, config.input_size)
-    (bundle / CARD).write_text(write_card(description, report))
-    write_description(bundle, description)
-    return bundle.rename(finished)
+    model.mkdir(parents=True, exist_ok=True)
+    # Another export would take the same number.
+    with hold_alone(model):
+        finished = model / str(_next_version(model))
+        # Judging INT8 may take an hour, and what lies under a number is served.
+        bundle = model / f".{finished.name}.unfinished"
+        shutil.rmtree(bundle, ignore_errors=True)
+        slopes = np.array([scaling.slope for scaling in scalings])
+        intercepts = np.array([scaling.intercept for scaling in scalings])
+        write_saved_model(build_calibrated(load_best(config, run), slopes, intercepts), bundle)
+        calibration = read_json(run / CALIBRATION)["summary"]
+        description = describe(model.name, finished.name, record, scalings, calibration, report)
+        if data and cache:
+            thresholds = [scaling.threshold for scaling in scalings]
+            description["int8"] = _quantise(bundle, data, cache, thresholds, config)
+        write_golden(bundle, config.input_size)
+        (bundle / CARD).write_text(write_card(description, report))
+        seal_bundle(bundle, description)
+        return bundle.rename(finished)
 
 
 def tell_export(bundle: Path) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.findings import FINDINGS
+from training.data import walk_files
 from training.errors import DataError
 from training.metrics import Floats, draw_patient_weights, interval, or_none, weigh_shares
 from training.table import Row, image_name, open_text
@@ -42,8 +43,17 @@ class Box:
 
 
 def find_and_read_boxes(folder: Path) -> tuple[Box, ...]:
-    """Read the box list `BBox_List*.csv` in a data folder or one below it; none without one."""
-    found = sorted(folder.glob("**/BBox_List*.csv*"))
+    """Read the box list `BBox_List*.csv` in a data folder or one below it; none without one.
+
+    Raises DataError where there are several.
+    """
+    found = [
+        path
+        for path in walk_files(folder)
+        if path.name.startswith("BBox_List") and path.name.endswith((".csv", ".csv.gz"))
+    ]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} are two box lists; keep one.")
     return read_boxes(found[0]) if found else ()
 
 

@@ -11,6 +11,8 @@ def start_keras() -> None:
     Python error still reaches stderr, because it is open again when the error leaves this function.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Else this process would keep nearly all memory of a GPU from those that fit the folds.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # Keras rebuilds its prediction step for every model; that is meant here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

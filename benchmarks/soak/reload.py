@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.load import Load, count_down
 from benchmarks.soak.figures import CLIENTS, MIB, Figure, port_of
-from contract.bundle import write_description
+from contract.bundle import seal_bundle
 from contract.seal import DESCRIPTION
 from tests.conftest import Service
 
@@ -19,7 +19,7 @@ def place_version(models: Path, version: int, *, damaged: bool = False) -> str:
     making = models.parent / "making"
     shutil.copytree(models / "1", making)
     description = json.loads((making / DESCRIPTION).read_text())
-    digest = write_description(making, {**description, "version": str(version)})
+    digest = seal_bundle(making, {**description, "version": str(version)})
     if damaged:
         with (making / "saved_model.pb").open("r+b") as file:
             file.seek(1000)

@@ -1,4 +1,4 @@
-"""Engines: one protocol, two implementations, the same answers."""
+"""Engines: one protocol, two implementations, the same answers at the same precision."""
 
 from typing import Final, NamedTuple, Protocol
 
@@ -43,8 +43,9 @@ class Engine(Protocol):
 def open_engine(settings: Settings, bundle: Bundle) -> Engine:
     """Load the network of a verified bundle into the engine and precision that the settings name.
 
-    Raises BundleError where the engine cannot read it or the bundle lacks the precision,
-    SettingsError where the engine is not installed.
+    Replays the golden examples, which also warms it up. Raises BundleError where the bundle lacks
+    the precision, the engine cannot run the network or answers something else than the exporter
+    saw, SettingsError where the engine is not installed.
     """
     preferred = bundle.preferred_precision if settings.engine == "openvino" else "float32"
     precision = settings.precision or preferred
@@ -53,23 +54,35 @@ def open_engine(settings: Settings, bundle: Bundle) -> Engine:
             f"XPRO_PRECISION is int8, but the bundle holds no {INT8}; unset it or say float32."
         )
     try:
-        # Imported here so that the service with OpenVINO never loads TensorFlow, nor the reverse.
-        if settings.engine == "tensorflow":
-            from service.engine.tensorflow import TensorFlowEngine
-
-            return TensorFlowEngine(bundle)
-        from service.engine.openvino import OpenVinoEngine
-
-        return OpenVinoEngine(bundle, settings.streams, precision)
+        engine = _load(settings, bundle, precision)
+        replay_golden(engine, bundle)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"XPRO_ENGINE={settings.engine} needs the module {error.name}, which is not installed; "
             "docs/service.md says what to install."
         ) from error
     except (RuntimeError, ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
         network = INT8 if precision == "int8" else "the SavedModel"
-        raise BundleError(f"{settings.engine} cannot read {network}: {reason}") from error
+        reason = _tell_reason(error)
+        raise BundleError(f"{settings.engine} cannot run {network}: {reason}") from error
+    return engine
+
+
+def _load(settings: Settings, bundle: Bundle, precision: Precision) -> Engine:
+    # Imported here so that the service with OpenVINO never loads TensorFlow, nor the reverse.
+    if settings.engine == "tensorflow":
+        from service.engine.tensorflow import TensorFlowEngine
+
+        return TensorFlowEngine(bundle)
+    from service.engine.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(bundle, settings.streams, precision)
+
+
+def _tell_reason(error: Exception) -> str:
+    """Return the message in one line, without the places in OpenVINO's code that lead it."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("Exception from ")]
+    return " ".join(lines) or repr(error)
 
 
 def replay_golden(engine: Engine, bundle: Bundle) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.bundle import FORMAT_VERSION, GOLDEN, find_bundle, open_bundle, write_description
+from contract.bundle import FORMAT_VERSION, GOLDEN, find_bundle, open_bundle, seal_bundle
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 from contract.seal import DESCRIPTION, BundleError, seal
@@ -53,7 +53,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def sealed(model):
-    write_description(model, description_of())
+    seal_bundle(model, description_of())
     return model
 
 
@@ -84,16 +84,16 @@ def test_golden_examples_come_back_as_they_were(sealed):
 
 def test_digest_tells_bundles_apart_and_is_the_same_for_the_same(model, tmp_path):
     copy = shutil.copytree(model, tmp_path / "copy")
-    first, second = (write_description(place, description_of()) for place in (model, copy))
+    first, second = (seal_bundle(place, description_of()) for place in (model, copy))
     assert first == second == open_bundle(model).digest
     assert first.startswith("sha256:")
     (copy / "saved_model.pb").write_bytes(b"another")
-    assert write_description(copy, description_of()) != first
-    assert write_description(model, description_of(version="8")) != first
+    assert seal_bundle(copy, description_of()) != first
+    assert seal_bundle(model, description_of(version="8")) != first
 
 
 def test_sealing_again_replaces_the_seal(sealed):
-    write_description(sealed, {**open_bundle(sealed).description, "version": "8"})
+    seal_bundle(sealed, {**open_bundle(sealed).description, "version": "8"})
     assert open_bundle(sealed).version == "8"
 
 
@@ -138,7 +138,7 @@ def test_surplus_file_is_named(sealed):
 def test_bundle_cannot_be_sealed_without_its_model_or_its_golden_examples(model, needed):
     (model / needed).unlink()
     with pytest.raises(BundleError, match="is missing"):
-        write_description(model, description_of())
+        seal_bundle(model, description_of())
 
 
 @pytest.mark.parametrize("key", ["format_version", "contract_version"])
@@ -171,7 +171,7 @@ def test_threshold_that_is_no_probability_is_refused(model, threshold):
     assert refusal(model)
 
 
-@pytest.mark.parametrize("key", ["name", "version", "input_size", "findings"])
+@pytest.mark.parametrize("key", ["name", "version", "intended_use", "input_size", "findings"])
 def test_missing_entry_is_refused_and_named(model, key):
     description = description_of()
     del description[key]
@@ -229,7 +229,7 @@ def test_description_that_repeats_a_key_is_refused(sealed):
 )
 def test_misshapen_or_pickled_golden_examples_are_refused(tmp_path, arrays):
     directory = write_model(tmp_path / "model", **arrays)
-    write_description(directory, description_of())
+    seal_bundle(directory, description_of())
     with pytest.raises(BundleError, match=r"golden\.npz"):
         open_bundle(directory).golden()
 
@@ -246,7 +246,7 @@ def test_golden_examples_that_are_no_archive_are_refused(model, monkeypatch, tmp
     whole = (model / GOLDEN).read_bytes()
     made = {"npy": npy, "cut": lambda: whole[: len(whole) // 2]}
     (model / GOLDEN).write_bytes(content if isinstance(content, bytes) else made[content]())
-    write_description(model, description_of())
+    seal_bundle(model, description_of())
     with pytest.raises(BundleError, match=r"golden\.npz"):
         open_bundle(model).golden()
 
@@ -255,7 +255,7 @@ def test_golden_examples_without_an_array_are_refused(model):
     arrays = golden_arrays()
     del arrays["logits"]
     np.savez(model / GOLDEN, **arrays)
-    write_description(model, description_of())
+    seal_bundle(model, description_of())
     with pytest.raises(BundleError, match="logits"):
         open_bundle(model).golden()
 
@@ -267,7 +267,7 @@ def add_int8(directory, **changes):
         (directory / "openvino" / name).write_bytes(b"network")
     outputs = golden_arrays()["probabilities"] + np.float32(0.01)
     np.savez(directory / GOLDEN, **golden_arrays(int8_probabilities=outputs))
-    write_description(directory, description_of(**{"int8": {"macro_auroc_change": 0.0}, **changes}))
+    seal_bundle(directory, description_of(**{"int8": {"macro_auroc_change": 0.0}, **changes}))
 
 
 def test_bundle_without_int8_opens_and_prefers_float32(sealed):
@@ -298,7 +298,7 @@ def test_int8_without_its_weights_is_refused(model):
     add_int8(model)
     (model / "openvino/int8.bin").unlink()
     with pytest.raises(BundleError, match=r"openvino/int8\.bin is missing"):
-        write_description(model, open_description(model))
+        seal_bundle(model, open_description(model))
 
 
 @pytest.mark.parametrize("outputs", [np.zeros((2, 13), np.float32), None])
@@ -306,7 +306,7 @@ def test_int8_without_fitting_golden_outputs_is_refused(model, outputs):
     add_int8(model)
     arrays = {} if outputs is None else {"int8_probabilities": outputs}
     np.savez(model / GOLDEN, **golden_arrays(**arrays))
-    write_description(model, open_description(model))
+    seal_bundle(model, open_description(model))
     with pytest.raises(BundleError, match=r"golden\.npz"):
         open_bundle(model).golden()
 

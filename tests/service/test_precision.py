@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
+from contract.bundle import GOLDEN, find_bundle, open_bundle, seal_bundle
 from contract.findings import FINDINGS
 from contract.pixels import to_model_input
 from contract.radiograph import Radiograph, read
@@ -43,7 +43,7 @@ def bundle(tmp_path_factory, drawn):
     description = json.loads((target / DESCRIPTION).read_text())
     shutil.rmtree(target / "assets.extra")
     write_golden(target, description["input_size"])
-    write_description(target, {**description, "int8": {"kept": True, "macro_auroc_change": 0.0}})
+    seal_bundle(target, {**description, "int8": {"kept": True, "macro_auroc_change": 0.0}})
     return open_bundle(target)
 
 
@@ -89,9 +89,7 @@ def test_int8_gives_the_same_bits_again_side_by_side_and_after_a_restart(
 
 
 def test_tensorflow_answers_in_float32_whatever_the_bundle_holds(bundle):
-    engine = open_engine(Settings(engine="tensorflow"), bundle)
-    assert engine.precision == "float32"
-    replay_golden(engine, bundle)
+    assert open_engine(Settings(engine="tensorflow"), bundle).precision == "float32"
 
 
 def test_int8_of_tensorflow_is_a_wrong_setting():
@@ -104,7 +102,7 @@ def test_int8_of_tensorflow_is_a_wrong_setting():
 def test_int8_of_a_bundle_without_it_is_refused_with_what_to_do(bundle, tmp_path):
     without = shutil.copytree(bundle.path, tmp_path / "1")
     shutil.rmtree(without / "openvino")
-    write_description(without, bundle.description)
+    seal_bundle(without, bundle.description)
     opened = open_bundle(without)
     assert open_engine(Settings(), opened).precision == "float32"
     with pytest.raises(BundleError, match=r"XPRO_PRECISION is int8, but .* say float32"):
@@ -116,7 +114,7 @@ def test_int8_that_lost_too_much_or_was_not_judged_answers_only_where_it_is_aske
     bundle, tmp_path, change
 ):
     doubtful = shutil.copytree(bundle.path, tmp_path / "1")
-    write_description(doubtful, {**bundle.description, "int8": {"macro_auroc_change": change}})
+    seal_bundle(doubtful, {**bundle.description, "int8": {"macro_auroc_change": change}})
     opened = open_bundle(doubtful)
     assert open_engine(Settings(), opened).precision == "float32"
     assert open_engine(Settings(precision="int8"), opened).precision == "int8"
@@ -128,7 +126,7 @@ def test_golden_replay_covers_each_precision_by_itself(bundle, tmp_path):
         changed = dict(arrays)
     changed["int8_probabilities"][1, 3] += 0.02
     np.savez(damaged / GOLDEN, **changed)
-    write_description(damaged, bundle.description)
+    seal_bundle(damaged, bundle.description)
     opened = open_bundle(damaged)
     replay_golden(OpenVinoEngine(opened, 1, "float32"), opened)
     with pytest.raises(BundleError, match=f"2: {FINDINGS[3]} .* in int8; .*XPRO_PRECISION=float32"):

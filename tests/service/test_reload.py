@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.bundle import find_bundle, write_description
+from contract.bundle import find_bundle, seal_bundle
 from contract.seal import DESCRIPTION
 from service.settings import Settings
 from tests.conftest import wait_until
@@ -30,7 +30,7 @@ def place(models: Path, version: int, damaged: bool = False) -> str:
     making = models.parent / "making"
     shutil.copytree(models / "1", making)
     description = json.loads((making / DESCRIPTION).read_text())
-    digest = write_description(making, {**description, "version": str(version)})
+    digest = seal_bundle(making, {**description, "version": str(version)})
     if damaged:
         content = bytearray((making / "saved_model.pb").read_bytes())
         content[len(content) // 2] ^= 1

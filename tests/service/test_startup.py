@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from contract.bundle import GOLDEN, find_bundle, open_bundle, write_description
+from contract.bundle import GOLDEN, INT8, find_bundle, open_bundle, seal_bundle
 from contract.findings import FINDINGS
 from contract.seal import DESCRIPTION
 from service.settings import Settings
@@ -95,15 +95,22 @@ def test_outputs_that_are_not_the_exporters_are_refused_by_finding(bundle):
     for name in changed.keys() & {"probabilities", "int8_probabilities"}:
         changed[name][1, 3] += 0.02
     np.savez(bundle / GOLDEN, **changed)
-    write_description(bundle, open_description(bundle))
+    seal_bundle(bundle, open_description(bundle))
     assert_refused(bundle, "golden example 2", FINDINGS[3])
 
 
 def test_a_graph_that_is_no_graph_is_refused_by_the_engine(bundle):
     (bundle / "saved_model.pb").write_bytes(b"no graph")
     shutil.rmtree(bundle / "openvino", ignore_errors=True)
-    write_description(bundle, open_description(bundle))
-    assert_refused(bundle, "openvino cannot read the SavedModel")
+    seal_bundle(bundle, open_description(bundle))
+    assert_refused(bundle, "openvino cannot run the SavedModel")
+
+
+def test_a_network_that_lacks_an_output_is_refused_by_the_engine(bundle):
+    network = bundle / INT8
+    network.write_text(network.read_text().replace('names="activation_maps"', 'names="maps"'))
+    seal_bundle(bundle, open_description(bundle))
+    assert_refused(bundle, f"openvino cannot run {INT8}", "activation_maps")
 
 
 def open_description(bundle) -> dict[str, object]:
@@ -113,7 +120,7 @@ def open_description(bundle) -> dict[str, object]:
 def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
     before = open_bundle(bundle).digest
     description = {**open_description(bundle), "version": "2"}
-    assert write_description(bundle, description) != before
+    assert seal_bundle(bundle, description) != before
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_card_says_over_how_many_findings_each_mean_of_a_group_is(
     assert "Means over different findings do not compare." in card
 
 
+def test_card_of_a_table_without_age_sex_and_view_has_no_subgroups(
+    description: dict[str, Any], report: dict[str, Any]
+) -> None:
+    test = {**report, "subgroups": {"sex": [], "age": [], "view": []}}
+    assert "## Subgroups" not in write_card(description, {"test": test})
+
+
 def test_card_of_a_model_in_folds_tells_of_all_its_networks(card: str) -> None:
     assert "Averages 4 networks `small`, each fitted without one of 4 folds of the" in card
     assert "patients, from scratch, 45 epochs, seeds 20 to 23;" in card

@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.training.conftest import SmokeRun
 from training.errors import DataError
 from training.phantom import draw_phantom
 from training.record import CHANGES, read_changes, read_commit
+from training.room import hold_alone
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -171,6 +173,18 @@ def test_export_takes_the_next_number_and_leaves_nothing_else_behind(
     assert export_bundle(smoke.run, tmp_path) == tmp_path / "2"
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "2-old"}
     assert open_bundle(tmp_path / "2").version == "2"
+
+
+def test_export_waits_for_another_one_to_the_same_folder(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.export import export_bundle
+
+    with ThreadPoolExecutor(1) as pool:
+        with hold_alone(tmp_path):
+            waiting = pool.submit(export_bundle, smoke.run, tmp_path)
+            with pytest.raises(TimeoutError):
+                waiting.result(2)
+            (tmp_path / "1").mkdir()
+        assert waiting.result(120) == tmp_path / "2"
 
 
 def test_export_that_fails_leaves_no_version_to_serve(smoke: SmokeRun, tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def test_value_out_of_range_is_refused(override: str) -> None:
         read_config("densenet121", [override])
 
 
+def test_range_without_an_end_is_told_without_one() -> None:
+    with pytest.raises(ConfigError, match="epochs is at least 1, not 0"):
+        read_config("demo", ["epochs=0"])
+    with pytest.raises(ConfigError, match="dropout is at least 0 and below 1, not 2"):
+        read_config("demo", ["dropout=2"])
+
+
 def test_every_member_of_a_fold_has_a_seed_that_numpy_takes() -> None:
     assert read_config("demo", ["folds=4", "seed=4294967292"]).folds == 4
     with pytest.raises(ConfigError, match="seed and folds together are at most 4294967296"):

@@ -102,6 +102,7 @@ def test_gradients_are_clipped_to_their_norm_together() -> None:
         ([0.6, 0.7, 0.65, 0.7], 1, True),
         ([0.6, 0.7, 0.65, 0.71], 3, False),
         ([float("nan"), float("nan"), float("nan")], 2, False),
+        ([0.8, float("nan"), 0.1], 0, True),
     ],
 )
 def test_patience_counts_the_epochs_since_the_best(

@@ -25,6 +25,18 @@ def test_full_official_table_is_counted_without_its_images(
     assert sum(map(int, lines["sex F"])) == 48_780
 
 
+def test_ages_are_counted_in_their_order_and_those_not_told_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position\n"
+    lines = (f"{n}_0.png,Mass,{n},{age},F,PA\n" for n, age in enumerate([85, "", 70, 30, 5] * 8))
+    (tmp_path / "Data_Entry_2017.csv").write_text(head + "".join(lines))
+    assert call("inspect", "--data", tmp_path, "--tables-only") == 0
+    printed = capsys.readouterr().out.splitlines()
+    ages = [line[:20].strip() for line in printed if line.startswith("age ")]
+    assert ages == ["age 0 to 17", "age 18 to 39", "age 60 to 79", "age 80 to 120", "age not told"]
+
+
 def test_missing_image_is_an_error_unless_allowed_and_then_counted(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,14 @@ import pytest
 
 from contract.findings import FINDINGS
 from training.errors import DataError
-from training.localise import FRAME, Box, enlarge_map, localise, read_boxes
+from training.localise import (
+    FRAME,
+    Box,
+    enlarge_map,
+    find_and_read_boxes,
+    localise,
+    read_boxes,
+)
 from training.table import Row
 
 MASS = FINDINGS.index("Mass")
@@ -96,6 +103,18 @@ def test_box_that_cannot_be_is_named_with_its_line(tmp_path: Path, line: str, me
     path.write_text(f"{HEADER}{line}\n")
     with pytest.raises(DataError, match=message):
         read_boxes(path)
+
+
+def test_box_list_is_found_behind_a_link_and_two_are_not_taken_for_one(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "data"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (elsewhere / "BBox_List_2017.csv").write_text(f"{HEADER}a.png,Mass,1,2,3,4,,,\n")
+    (folder / "official").symlink_to(elsewhere)
+    assert len(find_and_read_boxes(folder)) == 1
+    (folder / "BBox_List_mine.csv").write_text(HEADER)
+    with pytest.raises(DataError, match="are two box lists; keep one"):
+        find_and_read_boxes(folder)
 
 
 def test_official_box_list_reads_whole(xrays: Path) -> None:

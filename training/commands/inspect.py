@@ -11,6 +11,7 @@ from training.subgroups import GROUPINGS
 from training.table import Row
 
 HELP = "show the sets of a data folder"
+_UNTOLD = "not told"
 
 
 def add(parser: ArgumentParser) -> None:
@@ -50,8 +51,10 @@ def run(arguments: Namespace) -> None:
 
 def _print_groups(parts: Sequence[Sequence[Row]]) -> None:
     for name, choose in GROUPINGS.items():
-        counts = [Counter(choose(row) or "not told" for row in rows) for rows in parts]
-        groups = sorted(set().union(*counts), key=lambda group: (len(group), group))
+        counts = [Counter(choose(row) or _UNTOLD for row in rows) for rows in parts]
+        groups = sorted(
+            set().union(*counts), key=lambda group: (group == _UNTOLD, len(group), group)
+        )
         for group in groups:
             _print_line(f"{name} {group}", [count[group] for count in counts])
 
