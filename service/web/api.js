@@ -2,6 +2,9 @@ import { accessKey, askForKey } from "./access.js";
 
 const MAX_TRIES = 30;
 
+/** Longest wait, in seconds, that a person is not asked about. */
+const MAX_WAIT = 60;
+
 /** A request that got no answer; `problem` is the service's own document about it. */
 export class Refusal extends Error {
   constructor(problem) {
@@ -14,6 +17,12 @@ const UNREACHABLE = {
   title: "No answer",
   code: "no_answer",
   detail: "The service ended the connection or cannot be reached; try again.",
+};
+
+const UNREADABLE = {
+  title: "The file cannot be read",
+  code: "unreadable_file",
+  detail: "It is gone from its place or was changed since it was added; add it again.",
 };
 
 /** Get a JSON document of the service. */
@@ -35,21 +44,31 @@ export async function fetchRadiograph(file, signal) {
   return (await post("radiograph", file, signal, () => {})).blob();
 }
 
-/** Post one file; a full service is asked again when it says so, `onBusy(seconds)` tells. */
+/** Post one file; a full service is asked again when it says so, `onBusy(status, seconds)` tells. */
 async function post(path, file, signal, onBusy) {
   for (let attempt = 1; ; attempt += 1) {
     const body = new FormData();
     body.append("file", file, "image"); // a file's name may be a patient's: it stays here
-    const response = await send(path, { method: "POST", body, signal });
+    const response = await send(path, { method: "POST", body, signal }).catch(async (error) => {
+      throw await isReadable(file) ? error : new Refusal(UNREADABLE);
+    });
     if (response.ok) return response;
     const seconds = Number(response.headers.get("Retry-After"));
-    if (![429, 503].includes(response.status) || !seconds || attempt === MAX_TRIES) {
-      throw await refusal(response);
+    const asksToWait = [429, 503].includes(response.status) && seconds > 0 && seconds <= MAX_WAIT;
+    if (!asksToWait || attempt === MAX_TRIES) throw await refusal(response);
+    for (let left = seconds; left > 0; left -= 1) {
+      onBusy(response.status, left);
+      await sleep(1000, signal);
     }
-    onBusy(seconds);
-    await sleep(seconds * 1000, signal);
   }
 }
+
+/**
+ * Whether a file can still be read: fetch fails alike for a file and for a service that is gone. One
+ * that was gone before it was looked at has the size 0, and is found out by reading it whole.
+ */
+const isReadable = (file) => (
+  (file.size ? file.slice(0, 1) : file).arrayBuffer().then(() => true, () => false));
 
 /** Whether another key would help. */
 export function needsKey({ problem }) {
@@ -87,9 +106,12 @@ async function sendWith(used, path, options) {
 
 async function refusal(response) {
   const problem = await response.json().catch(() => null);
-  return new Refusal(problem?.detail ? problem : {
-    ...UNREACHABLE, detail: `The service answered with status ${response.status}.`,
-  });
+  if (problem?.detail) return new Refusal(problem);
+  const { status } = response;
+  // Of a proxy: that it reaches no service, or what it makes of this one request.
+  const what = [502, 503, 504].includes(status) ? UNREACHABLE
+    : { title: "The file was turned away", code: `http_${status}` };
+  return new Refusal({ ...what, detail: `A server before the service answered with status ${status}.` });
 }
 
 function sleep(ms, signal) {

@@ -14,9 +14,9 @@ export class Cases extends EventTarget {
     this.selected = null;
   }
 
-  /** Add files and show the first of them; they are sent in their order. */
+  /** Add {file, name} of each and show the first of them; they are sent in their order. */
   add(files) {
-    const added = files.map((file) => ({ file, state: "waiting", abort: new AbortController() }));
+    const added = files.map((each) => ({ ...each, state: "waiting", abort: new AbortController() }));
     for (const one of added) {
       this.all.push(one);
       this.#waiting.push(one);
@@ -75,7 +75,7 @@ export class Cases extends EventTarget {
     this.#running += 1;
     this.#changed(one, { state: "sending" });
     try {
-      const onBusy = (seconds) => this.#changed(one, { state: "busy", seconds });
+      const onBusy = (status, seconds) => this.#changed(one, { state: "busy", status, seconds });
       const { answer, text } = await predict(one.file, one.abort.signal, onBusy);
       this.#changed(one, { state: "done", answer, text });
     } catch (error) {

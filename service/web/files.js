@@ -3,6 +3,7 @@ import { announce, byId, el, percent, readable } from "./dom.js";
 /** Keep the list of files and the progress true to the cases. */
 export function connectFiles(cases) {
   const items = new Map();
+  const said = new WeakMap();
   const refresh = (one) => {
     if (!cases.all.includes(one)) {
       items.get(one)?.item.remove();
@@ -18,9 +19,12 @@ export function connectFiles(cases) {
   };
   cases.addEventListener("change", ({ detail }) => {
     refresh(detail);
-    if (["done", "refused"].includes(detail.state)) announce(`${detail.file.name}: ${status(detail)}`);
+    const { state } = detail;
+    if (["done", "refused"].includes(state) || (state === "busy" && said.get(detail) !== state)) tell(detail);
+    said.set(detail, state);
   });
   cases.addEventListener("select", () => {
+    if (cases.selected) tell(cases.selected);
     for (const [one, { button, item }] of items) {
       button.setAttribute("aria-current", one === cases.selected);
       if (one === cases.selected) reveal(item);
@@ -31,6 +35,8 @@ export function connectFiles(cases) {
     byId("add").focus();
   });
 }
+
+const tell = (one) => announce(`${one.name}: ${status(one)}`);
 
 /** Scroll the list to an item, and never the page, where the radiograph may be in view. */
 function reveal(item) {
@@ -45,9 +51,9 @@ function makeItem(cases, one) {
   const button = el("button", {
     type: "button", class: "file", "aria-current": String(one === cases.selected),
     onclick: () => cases.select(one),
-  }, icon, el("span", { class: "name", title: one.file.name }, one.file.name), state);
+  }, icon, el("span", { class: "name", title: one.name }, one.name), state);
   const remove = el("button", {
-    type: "button", class: "remove", "aria-label": `Remove ${one.file.name}`,
+    type: "button", class: "remove", "aria-label": `Remove ${one.name}`,
     onclick: () => {
       cases.remove(one);
       (byId("file-list").querySelector("[aria-current=true]") ?? byId("add")).focus();
@@ -65,7 +71,10 @@ function fill({ item, state, icon }, one) {
 function status(one) {
   if (one.state === "waiting") return "waiting";
   if (one.state === "sending") return "reading";
-  if (one.state === "busy") return `the service is busy; again in ${one.seconds} s`;
+  if (one.state === "busy") {
+    const why = one.status === 429 ? "the key is over its rate" : "the service is busy";
+    return `${why}; again in ${one.seconds} s`;
+  }
   if (one.state === "refused") return one.problem.detail;
   const positive = one.answer.findings.filter((entry) => entry.positive);
   if (!positive.length) return "no finding at its threshold";

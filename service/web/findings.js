@@ -32,7 +32,7 @@ export class Findings {
   }
 
   /** Show the findings of an answer of /predict, or the bare list for null; `model` gave it. */
-  show(answer, model) {
+  show(answer, model, underWay = false) {
     this.#answer = answer;
     this.#model = model;
     const entries = answer?.findings ?? this.#model.findings.map(bare);
@@ -41,7 +41,7 @@ export class Findings {
     const positive = entries.filter((entry) => entry.positive).length;
     byId("summary").textContent = answer
       ? `${positive} of ${entries.length} at or above their threshold`
-      : "Choose a finding to read what it means.";
+      : underWay ? "Waiting for the answer." : "Choose a finding to read what it means.";
   }
 
   /** Choose a finding by name, or null for none. */

@@ -1,7 +1,12 @@
+import { announce } from "./dom.js";
+
 const PAN_STEP = 40;
 const ZOOM_STEP = 1.25;
 const WINDOW_STEP = 8;
 const OPACITY_STEP = 0.1;
+
+/** How far, in CSS pixels, a pointer may move for a click. */
+const CLICK = 4;
 
 /** What the keys do while the radiograph has the focus; [keys for people, meaning]. */
 export const KEYS = [
@@ -23,6 +28,7 @@ export const GESTURES = [
   ["Wheel, pinch", "zoom at the pointer"],
   ["Drag", "move, or window and level when the tool Window is on"],
   ["Right drag, Shift drag", "window (sideways) and level (up and down)"],
+  ["Click", "move that place to the middle, when zoomed"],
   ["Double click", "fit"],
 ];
 
@@ -55,9 +61,16 @@ function connectKeys(viewer, step) {
     0: () => viewer.fit(),
     f: () => viewer.fit(),
     1: () => viewer.zoomBy(1 / viewer.scale),
-    i: () => viewer.set({ inverted: !viewer.inverted }),
+    i: () => {
+      viewer.set({ inverted: !viewer.inverted });
+      announce(viewer.inverted ? "Inverted" : "Not inverted");
+    },
     r: () => viewer.resetWindow(),
-    m: () => viewer.map && viewer.set({ mapShown: !viewer.mapShown }),
+    m: () => {
+      if (!viewer.map) return;
+      viewer.set({ mapShown: !viewer.mapShown });
+      announce(viewer.mapShown ? "Map shown" : "Map hidden");
+    },
     "[": () => fade(-OPACITY_STEP),
     "]": () => fade(OPACITY_STEP),
     PageUp: () => step(-1),
@@ -83,9 +96,11 @@ function connectPointers(viewer, tool) {
   const { canvas } = viewer;
   const pointers = new Map();
   let windowing = false;
+  let start = null;
   canvas.addEventListener("pointerdown", (event) => {
     if (!viewer.hasPicture) return;
     canvas.setPointerCapture(event.pointerId);
+    start = pointers.size ? null : place(canvas, event);
     pointers.set(event.pointerId, place(canvas, event));
     windowing = event.button === 2 || event.shiftKey || tool() === "window";
   });
@@ -98,6 +113,11 @@ function connectPointers(viewer, tool) {
     else if (windowing) viewer.windowBy(now.x - before.x, (before.y - now.y) / 2);
     else viewer.panBy(now.x - before.x, now.y - before.y);
     pointers.set(event.pointerId, now);
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    if (!start || windowing || viewer.fitted) return;
+    const now = place(canvas, event);
+    if (Math.hypot(now.x - start.x, now.y - start.y) < CLICK) viewer.panBy(-now.x, -now.y);
   });
   for (const end of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));

@@ -1,6 +1,6 @@
-import { byId } from "./dom.js";
+import { announce, byId } from "./dom.js";
 
-/** Take files that are dropped, pasted or chosen, folders included, and hand them to `onFiles`. */
+/** Take files that are dropped, folders included, pasted or chosen; `onFiles` gets {file, name}s. */
 export function takeFiles(onFiles) {
   const chooser = byId("chooser");
   for (const id of ["add", "choose"]) {
@@ -8,11 +8,11 @@ export function takeFiles(onFiles) {
     byId(id).addEventListener("click", () => chooser.click());
   }
   chooser.addEventListener("change", () => {
-    onFiles([...chooser.files]);
+    onFiles(named(chooser.files));
     chooser.value = ""; // so that the same file can be chosen again
   });
   document.addEventListener("paste", (event) => {
-    const files = [...event.clipboardData.files];
+    const files = named(event.clipboardData.files);
     if (files.length) onFiles(files);
   });
   takeDrops(onFiles);
@@ -34,20 +34,42 @@ function takeDrops(onFiles) {
     const { items, files } = event.dataTransfer;
     // The list is empty after the first await, so the entries are taken at once.
     const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const dropped = [...files];
-    const hasFolder = entries.some((entry) => entry.isDirectory);
-    onFiles(hasFolder ? (await Promise.all(entries.map(filesOf))).flat() : dropped);
+    const dropped = named(files);
+    if (!entries.some((entry) => entry.isDirectory)) {
+      onFiles(dropped);
+      return;
+    }
+    const failed = [];
+    const found = (await Promise.all(entries.map((entry) => filesOf(entry, failed)))).flat();
+    onFiles(found);
+    if (failed.length) announce(`Could not be read: ${failed.join(", ")}`);
+    else if (!found.length) announce("There are no files in this folder.");
   });
 }
 
-async function filesOf(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
+const named = (files) => [...files].map((file) => ({ file, name: file.name }));
+
+/** All files at or below an entry, named by their path; what cannot be read goes into `failed`. */
+async function filesOf(entry, failed) {
+  const name = entry.fullPath.slice(1);
+  try {
+    if (entry.isFile) {
+      return [{ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), name }];
+    }
+    const visible = (await entriesOf(entry)).filter((each) => !each.name.startsWith("."));
+    return (await Promise.all(visible.map((each) => filesOf(each, failed)))).flat();
+  } catch {
+    failed.push(name);
+    return [];
+  }
+}
+
+async function entriesOf(folder) {
+  const reader = folder.createReader();
   const found = [];
-  for (;;) { // a reader hands out a hundred entries at a time
+  for (;;) { // it hands out a hundred entries at a time
     const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!batch.length) return found;
-    const visible = batch.filter((each) => !each.name.startsWith("."));
-    found.push(...(await Promise.all(visible.map(filesOf))).flat());
+    found.push(...batch);
   }
 }

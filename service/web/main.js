@@ -59,7 +59,7 @@ function start(model, colours) {
     byId("loading").hidden = true;
     byId("main").toggleAttribute("data-empty", !one);
     byId("welcome").hidden = Boolean(one);
-    byId("canvas").setAttribute("aria-label", one ? `Radiograph ${one.file.name}` : "No radiograph yet");
+    byId("canvas").setAttribute("aria-label", one ? `Radiograph ${one.name}` : "No radiograph yet");
     showAnswer();
     loading.abort();
     loading = new AbortController();
@@ -80,15 +80,19 @@ function start(model, colours) {
       // A file that cannot be read is refused by /predict as well, and that covers this line.
       if (signal.aborted) return;
       byId("loading").replaceChildren(`${error.message} `,
-        ...(mayRetry(error.problem ?? {}) ? [tryAgain(showCase)] : []));
+        ...(mayRetry(error.problem ?? {}) ? [tryAgain(() => {
+          byId("canvas").focus();
+          showCase();
+        })] : []));
     }
   }
 
   function showAnswer() {
     const one = cases.selected;
-    findings.show(one?.answer ?? null, modelOf(one?.answer));
+    findings.show(one?.answer ?? null, modelOf(one?.answer), isUnderWay(one));
     showFacts(one);
     showRefusal(one?.problem, () => {
+      byId("canvas").focus();
       cases.retry();
       showCase();
     });
@@ -114,6 +118,8 @@ function start(model, colours) {
     byId("print").disabled = !(answered && viewer.hasPicture);
   }
 }
+
+const isUnderWay = (one) => Boolean(one && !one.answer && !one.problem);
 
 /** A logit with its sign, which is what says whether it speaks for the finding. */
 function signed(value) {
@@ -146,6 +152,7 @@ const tryAgain = (onclick) => el("button", { type: "button", onclick }, "Try aga
 
 function showRefusal(problem, retry) {
   byId("refusal").hidden = !problem;
+  byId("tools").inert = Boolean(problem);
   byId("refusal").replaceChildren(...(problem ? [
     el("p", { class: "refusal-title" }, `✕ ${problem.title}`), el("p", {}, problem.detail),
     el("p", { class: "code" }, problem.request_id ? `${problem.code}, request ${problem.request_id}` : problem.code),

@@ -18,14 +18,14 @@ export function connectReport(viewer, current) {
   byId("print").addEventListener("click", () => window.print());
 }
 
-function content(model, viewer, { answer, file }, finding) {
+function content(model, viewer, { answer, name }, finding) {
   const { input } = answer;
   const mapped = finding && viewer.map;
   return [
     el("header", {}, el("h1", {}, "X-Pro: findings of a chest radiograph"),
       el("p", { class: "warning" }, "Not for diagnosis. ", answer.disclaimer)),
     terms([
-      ["File", file.name],
+      ["File", name],
       ["Image", `${input.format}, ${input.width} × ${input.height} pixels, ${input.bits} bits`],
       ["SHA-256", input.sha256],
       ["Request", answer.request_id],

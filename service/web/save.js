@@ -3,7 +3,7 @@ import { announce } from "./dom.js";
 /** The shell command that gets the answer of this case again; a key is named, never shown. */
 export function curlOf(one, withKey) {
   const url = new URL("predict?maps=true", document.baseURI).href;
-  const name = one.file.name.replace(/[\\"]/g, "\\$&"); // curl's own quoting inside -F
+  const name = one.name.replace(/[\\"]/g, "\\$&"); // curl's own quoting inside -F
   const key = withKey ? '-H "Authorization: Bearer $KEY" ' : "";
   return `curl ${key}-F ${quote(`file=@"${name}"`)} ${quote(url)}`;
 }
@@ -31,23 +31,24 @@ export function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** A table of all finished cases, one line for each file (RFC 4180). */
+/** A table of all cases, one line for each file (RFC 4180); the mark is for Excel. */
 export function csvOf(cases, findings) {
   const head = ["file", "outcome", "detail", "format", "width", "height", "bits", "sha256",
     "model", "version", "digest", ...findings, ...findings.map((name) => `${name}_positive`),
     "disclaimer"];
-  const lines = cases.filter((one) => one.answer || one.problem).map((one) => {
+  const lines = cases.map((one) => {
     const line = lineOf(one, findings);
     return [...line, ...Array(head.length - line.length).fill("")];
   });
-  return [head, ...lines].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
+  return `\uFEFF${[head, ...lines].map((line) => `${line.map(cell).join(",")}\r\n`).join("")}`;
 }
 
 function lineOf(one, findings) {
-  if (one.problem) return [one.file.name, one.problem.code, one.problem.detail];
+  if (one.problem) return [one.name, one.problem.code, one.problem.detail];
+  if (!one.answer) return [one.name, "unfinished"];
   const { input, model, probabilities, findings: calls, disclaimer } = one.answer;
   const positive = new Map(calls.map((entry) => [entry.finding, entry.positive]));
-  return [one.file.name, "answered", input.warnings.map((each) => each.detail).join(" "),
+  return [one.name, "answered", input.warnings.map((each) => each.detail).join(" "),
     input.format, input.width, input.height, input.bits, input.sha256,
     model.name, model.version, model.digest,
     ...findings.map((name) => probabilities[name]), ...findings.map((name) => positive.get(name)),
@@ -57,7 +58,7 @@ function lineOf(one, findings) {
 function cell(value) {
   if (typeof value !== "string") return String(value);
   // A spreadsheet runs text that starts so as a formula; the apostrophe makes it text.
-  const safe = /^[\s]*[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  const safe = /^[\s]*[=+\-@＝＋－＠\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 

@@ -13,7 +13,7 @@ export function connectTools(viewer) {
     viewer.set({ inverted: !viewer.inverted })), true);
   const map = button("Map", "Show the activation map", () => (
     viewer.set({ mapShown: !viewer.mapShown })), true);
-  const zoom = el("output", { class: "zoom", "aria-label": "Zoom" });
+  const zoom = el("output", { class: "zoom", "aria-label": "Zoom", "aria-live": "off" });
   const width = slider("Width", 1, 510, (value) => (
     viewer.set({ window: { ...viewer.window, width: value } })));
   const level = slider("Level", 0, 255, (value) => (
@@ -25,7 +25,7 @@ export function connectTools(viewer) {
       button("−", "Zoom out", () => viewer.zoomBy(1 / ZOOM_STEP)), zoom,
       button("+", "Zoom in", () => viewer.zoomBy(ZOOM_STEP)),
       button("Fit", "Fit the window", () => viewer.fit()),
-      button("1:1", "One pixel of the image on one of the page", () => (
+      button("1:1", "1:1, one pixel of the image on one of the page", () => (
         viewer.zoomBy(1 / viewer.scale))),
     ),
     group(map, opacity.label),
@@ -54,7 +54,7 @@ function press(toggle) {
 
 function slider(name, min, max, onInput) {
   const input = el("input", { type: "range", min, max, step: 1, oninput: () => onInput(Number(input.value)) });
-  const value = el("output", {});
+  const value = el("output", { "aria-live": "off" });
   const label = el("label", { class: "slider" }, el("span", {}, name), input, value);
   const show = (number) => {
     input.value = number;

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_a_dropped_dicom_shows_its_bars_and_the_radiograph_that_the_service_deco
     visit.drop(drawn_dicom)
     visit.finish()
     assert_bars_are(visit, service.predict(drawn_dicom.data).json())
-    visit.page.click("[aria-label^='One pixel']")
+    visit.page.click("[aria-label^='1:1']")
     answer = service.client.post("/radiograph", files={"file": drawn_dicom.data})
     decoded = np.asarray(Image.open(io.BytesIO(answer.content)))
     assert np.array_equal(visit.draw_at_1_to_1()[:, :, 0], decoded)
@@ -91,18 +92,48 @@ def test_files_can_be_pasted_and_chosen(visit, drawn_png, drawn_dicom):
     assert visit.page.locator("[data-state=done]").count() == 2
 
 
-def test_a_folder_is_dropped_with_all_that_lies_in_it(visit, drawn_png, tmp_path):
-    (tmp_path / "study" / "deeper").mkdir(parents=True)
-    for name in ("one.png", "deeper/two.png", ".hidden"):
-        (tmp_path / "study" / name).write_bytes(drawn_png.data)
-    data = {"items": [], "files": [str(tmp_path / "study")], "dragOperationsMask": 1}
+def drop_from_disk(visit, path: Path) -> None:
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     session = visit.page.context.new_cdp_session(visit.page)
     for kind in ("dragEnter", "dragOver", "drop"):
         place = {"type": kind, "x": 600, "y": 400, "data": data}
         session.send("Input.dispatchDragEvent", place)
         assert visit.page.is_visible("#drop") == (kind != "drop")
+
+
+def test_a_folder_is_dropped_with_all_that_lies_in_it(visit, drawn_png, tmp_path):
+    (tmp_path / "study" / "deeper").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("one.png", "deeper/two.png", ".hidden"):
+        (tmp_path / "study" / name).write_bytes(drawn_png.data)
+    drop_from_disk(visit, tmp_path / "study")
     visit.finish(2)
-    assert sorted(visit.page.locator(".file .name").all_inner_texts()) == ["one.png", "two.png"]
+    names = sorted(visit.page.locator(".file .name").all_inner_texts())
+    assert names == ["study/deeper/two.png", "study/one.png"]
+    drop_from_disk(visit, tmp_path / "empty")
+    expect(visit.page.locator("#live")).to_have_text("There are no files in this folder.")
+
+
+def test_a_file_that_is_gone_is_refused_by_itself_with_the_reason(visit, drawn_png, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for path in paths:
+        path.write_bytes(drawn_png.data)
+
+    visit.page.once("request", lambda _: paths[5].unlink())
+    visit.page.set_input_files("#chooser", paths)
+    visit.finish(6)
+    assert visit.page.locator("[data-state=done]").count() == 5
+    assert "gone from its place" in visit.page.inner_text("[data-state=refused]")
+    visit.errors = [each for each in visit.errors if "net::ERR_" not in each]
+
+
+def test_what_a_server_in_between_turns_away_is_no_lost_service(visit, drawn_png):
+    visit.page.route("**/predict*", lambda route: route.fulfill(status=413), times=1)
+    visit.drop(*(File(f"{number}.png", drawn_png.data) for number in range(5)))
+    visit.finish(5)
+    assert visit.page.locator("[data-state=done]").count() == 4
+    assert "status 413" in visit.page.inner_text("[data-state=refused]")
+    assert "Try again" not in visit.page.inner_text("#stage")
 
 
 def test_a_text_file_is_refused_in_the_words_of_the_problem(visit, service, drawn_png):
@@ -113,6 +144,7 @@ def test_a_text_file_is_refused_in_the_words_of_the_problem(visit, service, draw
     assert problem["detail"] in visit.page.inner_text("[data-state=refused]")
     for part in (problem["title"], problem["detail"], problem["code"]):
         assert part in visit.page.inner_text("#refusal")
+    assert visit.page.evaluate("document.querySelector('#tools').inert")
     visit.page.click(".file >> text=drawn.png")
     visit.page.wait_for_selector("#refusal", state="hidden")
     assert_bars_are(visit, service.predict(drawn_png.data).json())
@@ -171,7 +203,7 @@ def test_the_map_over_the_radiograph_is_the_overlay_that_the_service_draws(
 ):
     visit.drop(drawn_png)
     visit.finish()
-    visit.page.click("[aria-label^='One pixel']")
+    visit.page.click("[aria-label^='1:1']")
     for finding in ("Effusion", "Nodule"):
         visit.page.click(f"{visit.row(finding)} button")
         files = {"file": drawn_png.data}
@@ -244,6 +276,7 @@ def test_after_a_lost_service_all_files_are_sent_again_by_one_click(
     again.url = again.client.base_url = gone.url
     with again:
         visit.page.click("#refusal button")
+        assert visit.page.evaluate("document.activeElement.id") == "canvas"
         expect(visit.page.locator("[data-state=done]")).to_have_count(7)
         visit.page.wait_for_selector("[aria-label='Zoom in']:enabled")  # the DICOM is drawn too
     visit.errors = [each for each in visit.errors if "ERR_CONNECTION_REFUSED" not in each]

@@ -140,6 +140,21 @@ def test_who_declines_a_key_is_asked_once_for_all_files_and_may_think_again(
     expect(visit.page.locator("li[data-state=done]")).to_have_count(8)
 
 
+def test_a_key_over_its_rate_is_waited_for_and_said_so(
+    open_page, start_service, file, key, drawn_png
+):
+    with start_service(XPRO_KEYS_FILE=str(file), XPRO_REQUESTS_PER_MINUTE="30") as closed:
+        visit = open_page(url=closed.url, ready="#access-dialog[open]")
+        enter(visit.page, key)
+        visit.page.wait_for_selector("html[data-ready]")
+        visit.drop(*(File(f"{number}.png", drawn_png.data) for number in range(33)))
+        busy = visit.page.locator("[data-state=busy]").first
+        expect(busy).to_contain_text("the key is over its rate; again in")
+        assert "over its rate" in visit.page.inner_text("#live")
+        visit.finish(33)
+        assert visit.page.locator("[data-state=done]").count() == 33
+
+
 def test_the_curl_call_names_the_key_without_showing_it(open_page, closed, key, drawn_png):
     visit = open_page(
         url=closed.url,

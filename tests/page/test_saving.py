@@ -22,7 +22,7 @@ def copying(open_page):
 def saved(visit, button: str) -> tuple[str, str]:
     with visit.page.expect_download() as download:
         visit.page.click(f"button:has-text('{button}')")
-    return download.value.suggested_filename, Path(download.value.path()).read_text()
+    return download.value.suggested_filename, Path(download.value.path()).read_text("utf-8-sig")
 
 
 def without_id(answer: dict) -> dict:
@@ -91,6 +91,23 @@ def test_saved_csv_has_a_line_for_each_file_and_no_formula(visit, service, drawn
         } == {name: row[f"{name}_positive"] for name in FINDINGS}
     assert rows[-1]["outcome"] == "unsupported_format"
     assert {len(row) for row in csv.reader(io.StringIO(text))} == {12 + 2 * len(FINDINGS)}
+
+
+def test_csv_saved_before_the_end_names_the_files_without_an_answer(visit, drawn_png):
+    seen = []
+
+    def answer_one(route) -> None:
+        seen.append(route)
+        if len(seen) == 1:
+            route.continue_()
+
+    visit.page.route("**/predict*", answer_one)
+    visit.drop(*(File(f"Müller {number}.png", drawn_png.data) for number in range(4)))
+    visit.finish(1)
+    rows = list(csv.DictReader(io.StringIO(saved(visit, "Save CSV")[1])))
+    assert [row["file"] for row in rows] == [f"Müller {number}.png" for number in range(4)]
+    assert [row["outcome"] for row in rows] == ["answered", *["unfinished"] * 3]
+    visit.page.unroute_all(behavior="ignoreErrors")
 
 
 def test_a_report_prints_radiograph_map_findings_and_model_dark_on_white(visit, service, drawn_png):

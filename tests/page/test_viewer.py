@@ -75,6 +75,18 @@ def test_dragging_and_arrow_keys_move_the_radiograph(viewed):
     assert np.flatnonzero(viewed.draw()[:, :, 3].any(axis=0))[0] == pytest.approx(start + 20, abs=2)
 
 
+def test_a_click_moves_a_place_to_the_middle_once_zoomed(viewed):
+    fitted = viewed.draw()
+    viewed.page.click("#canvas", position={"x": 200, "y": 300})
+    assert np.array_equal(viewed.draw(), fitted)
+    viewed.page.click("[aria-label='Zoom out']")
+    before = np.flatnonzero(viewed.draw()[:, :, 3].any(axis=0))[-1]
+    box = viewed.page.locator("#canvas").bounding_box()
+    viewed.page.click("#canvas", position={"x": box["width"] / 2 + 50, "y": box["height"] / 2})
+    after = np.flatnonzero(viewed.draw()[:, :, 3].any(axis=0))[-1]
+    assert after == pytest.approx(before - 50, abs=2)
+
+
 def test_inverting_turns_every_grey_value_around(viewed):
     plain = viewed.draw().astype(int)
     viewed.page.keyboard.press("i")
@@ -124,7 +136,7 @@ def test_a_narrow_window_spreads_its_values_over_all_greys(visit):
     visit.finish()
     visit.page.locator("label:has-text('Width') input").fill("100")
     visit.page.locator("label:has-text('Level') input").fill("100")
-    visit.page.click("[aria-label^='One pixel']")
+    visit.page.click("[aria-label^='1:1']")
     expected = np.clip((np.arange(256) - 50) / 100 * 255, 0, 255)
     assert np.abs(visit.draw_at_1_to_1()[128, :, 0] - expected).max() <= 1
 
@@ -134,7 +146,7 @@ def test_deeper_png_is_shown_as_the_service_decodes_it(visit):
     ramp = np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))
     visit.drop(File("deep.png", encode(ramp)))
     visit.finish()
-    visit.page.click("[aria-label^='One pixel']")
+    visit.page.click("[aria-label^='1:1']")
     assert visit.draw_at_1_to_1()[:, :, 0].max() >= 254
     assert "12 bits only" in visit.page.inner_text("#facts")
 
@@ -147,7 +159,7 @@ def test_a_png_that_only_a_browser_would_turn_is_shown_as_it_is_judged(visit):
     ramp.save(file, "PNG", exif=exif)
     visit.drop(File("turned.png", file.getvalue()))
     visit.finish()
-    visit.page.click("[aria-label^='One pixel']")
+    visit.page.click("[aria-label^='1:1']")
     assert np.abs(visit.draw_at_1_to_1()[128, :, 0] - np.arange(256.0)).max() <= 1
 
 
@@ -163,6 +175,7 @@ def test_keys_step_through_the_files(visit, drawn_png, drawn_dicom):
         visit.page.keyboard.press(key)
         assert name in visit.page.locator(".file[aria-current=true]").inner_text()
         assert visit.page.evaluate("document.activeElement.id") == "canvas"
+        assert visit.page.inner_text("#live").startswith(f"{name}: ")
 
 
 def test_fingers_pinch_to_zoom(open_page, drawn_png):
