@@ -14,7 +14,7 @@ help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 run: .venv-run/ready  ## set up and serve the bundled model on http://127.0.0.1:8000 (PORT=9000)
-	XPRO_PORT=$(PORT) $(IN_SERVICE) -m service
+	XPRO_PORT=$(PORT) exec $(IN_SERVICE) -m service
 
 test: .venv/ready chromium programs  ## set up and run the tests
 	$(IN_DEV) -m pytest $(ARGS)

@@ -126,10 +126,10 @@ def find_bundle(directory: Path) -> Path:
     """
     try:
         directory.stat()
+        if (directory / "saved_model.pb").is_file():
+            return directory
     except OSError as error:
         raise BundleError(f"{directory}: {error.strerror}.") from error
-    if (directory / "saved_model.pb").is_file():
-        return directory
     versions = list_versions(directory)
     if not versions:
         raise BundleError(
@@ -151,11 +151,14 @@ def open_bundle(directory: Path) -> Bundle:
     findings in their order are those of this program, and that every threshold is a probability.
     Raises BundleError that names what differs. The golden outputs are for the engine to replay.
     """
-    description = read_description(directory)
-    _check_contract(description)
-    check_seal(directory, description)
-    _check_parts(description)
-    _check_int8(description)
+    try:
+        description = read_description(directory)
+        _check_contract(description)
+        check_seal(directory, description)
+        _check_parts(description)
+        _check_int8(description)
+    except BundleError as error:
+        raise BundleError(f"{directory.name}: {error}") from error
     return Bundle(directory, description)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -153,4 +154,7 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the server takes signals
+        sys.exit(128 + signal.SIGINT)

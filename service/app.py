@@ -52,7 +52,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
             engine=model.engine.name,
             precision=model.engine.precision,
             streams=settings.streams,
-            address=settings.address,
+            address=settings.address if settings.port else None,  # `bound` tells
             keys=keys is not None,
         )
         try:

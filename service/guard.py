@@ -3,7 +3,6 @@
 A plain ASGI layer, since a dependency of a route would run after the body had arrived.
 """
 
-import ipaddress
 import math
 import re
 import time
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.key_file import Key, KeyFile
 from service.problems import respond
 from service.scheduling import LineFull
-from service.settings import Settings
+from service.settings import Settings, is_address
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
 """Target and headers of a request together."""
@@ -112,7 +111,7 @@ class Guard:
         if match is None:
             return False
         name = (match["six"] or match["name"]).removesuffix(".")
-        return name in self._hosts or _is_address(name)
+        return name in self._hosts or is_address(name)
 
     def _authorise(self, scope: Scope, keys: KeyFile, needed: str) -> Refused | None:
         given = _values(scope["headers"], b"authorization")
@@ -159,14 +158,6 @@ def _is_of_foreign_page(headers: list[tuple[bytes, bytes]]) -> bool:
     hosts = [host.lower() for host in _values(headers, b"host")]
     origins = _values(headers, b"origin")
     return any([origin.lower().partition(b"://")[2]] != hosts for origin in origins)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 class _Rates:

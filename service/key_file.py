@@ -27,6 +27,8 @@ Scope = Literal["predict", "metrics", "admin"]
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of clients: short and plain, since the log holds it."""
 
+MAX_PER_MINUTE: Final = 1_000_000
+
 _LOOK_EVERY_S: Final = 1.0
 _PREFIX: Final = "xpro_"
 
@@ -44,7 +46,7 @@ class Key(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
     expires: AwareDatetime
-    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=MAX_PER_MINUTE)] | None = None
 
     @property
     def id(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from service.key_file import (
+    MAX_PER_MINUTE,
     NAME_PATTERN,
     Key,
     KeyFileError,
@@ -28,14 +29,28 @@ def main() -> int:
         return 2
     try:
         return int(arguments.run(arguments))
-    except KeyFileError as error:
+    except (KeyFileError, _UnprintableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
+class _UnprintableError(Exception):
+    pass
+
+
+def _say(text: str) -> None:
+    """Print at once, or raise _UnprintableError."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _UnprintableError(f"nothing can be printed: {error.strerror}.") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m service.keys", description=__doc__)
-    default = os.environ.get("XPRO_KEYS_FILE")
+    default = os.environ.get("XPRO_KEYS_FILE") or None
     parser.add_argument(
         "--file", type=Path, default=default, help="the key file; default: XPRO_KEYS_FILE"
     )
@@ -66,7 +81,7 @@ def _client(text: str) -> str:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PER_MINUTE:
         raise argparse.ArgumentTypeError("give a whole number from 1 to 1000000")
     return int(text)
 
@@ -82,18 +97,19 @@ def _make(arguments: argparse.Namespace) -> int:
     )
     with change_keys(arguments.file) as keys:
         keys.append(entry)
-    print(f"Key {entry.id} of {entry.client}; it is kept nowhere, so note it now:", file=sys.stderr)
-    print(key)
+        # Before the file is written: a key that nobody saw is not to come into force.
+        _say(key)
+    print(f"Key {entry.id} of {entry.client}; it is kept nowhere, so note it now.", file=sys.stderr)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
     keys = read_keys(arguments.file)
-    print(f"{'client':24} {'id':12} {'expires':20} {'per minute':>10}  scopes")
+    _say(f"{'client':24} {'id':12} {'expires (UTC)':20} {'per minute':>10}  scopes")
     for key in keys:
-        expires = f"{key.expires:%Y-%m-%d %H:%M}{' gone' if key.expired() else ''}"
+        expires = f"{key.expires.astimezone(UTC):%Y-%m-%d %H:%M}{' gone' if key.expired() else ''}"
         rate = key.requests_per_minute or "default"
-        print(f"{key.client:24} {key.id:12} {expires:20} {rate:>10}  {' '.join(key.scopes)}")
+        _say(f"{key.client:24} {key.id:12} {expires:20} {rate:>10}  {' '.join(key.scopes)}")
     return 0
 
 
@@ -106,7 +122,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     if not gone:
         print("error: no such key; `list` shows those there are.", file=sys.stderr)
         return 1
-    print(f"revoked: {' '.join(key.id for key in gone)}")
+    _say(f"revoked: {' '.join(key.id for key in gone)}")
     return 0
 
 

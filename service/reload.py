@@ -56,6 +56,8 @@ async def _take_up(state: State, metrics: Metrics) -> None:
         serving = state.model.bundle.version
         log_event("model_refused", logging.WARNING, reason=reason, serving=serving)
         return
+    if state.refused is not None:
+        log_event("model_refusal_over")
     state.refused = None
     if model is not None:
         state.model = model

@@ -1,7 +1,6 @@
 """Settings of the service, read once from XPRO_* variables and frozen."""
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -13,15 +12,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from contract.bundle import Precision
+from service.cores import available_cores
 
 _PREFIX: Final = "XPRO_"
+_BOUNDS: Final = ("ge", "le")
 _HOST_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
@@ -29,21 +32,20 @@ class SettingsError(Exception):
     """A setting that is unknown or has an impossible value."""
 
 
-def available_cores() -> int:
-    """Processor cores this process may use, by affinity and by the limit of its control group."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
-
-
 def _split(names: object) -> object:
     if not isinstance(names, str):
         return names
     hosts = (name.strip().lower().removesuffix(".") for name in names.split(","))
     return tuple(host for host in hosts if host)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is given by its number."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -59,7 +61,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, StringConstraints(strip_whitespace=True)] = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     model_dir: Path = Path(__file__).parent.parent / "models" / "xpro-demo"
     engine: Literal["openvino", "tensorflow"] = "openvino"
@@ -67,12 +69,12 @@ class Settings(BaseModel):
     streams: int = Field(default_factory=available_cores, ge=1, le=256)
     max_upload_mib: int = Field(default=32, ge=1, le=1024)
     max_buffered_mib: int = Field(default=512, ge=1, le=1_048_576)
-    upload_timeout_s: float = Field(default=60.0, gt=0, le=3600)
-    decode_timeout_s: float = Field(default=5.0, gt=0, le=600)
+    upload_timeout_s: float = Field(default=60.0, ge=0.1, le=3600)
+    decode_timeout_s: float = Field(default=5.0, ge=0.1, le=600)
     decode_memory_mib: int = Field(default=1536, ge=512, le=65536)
     max_waiting: int = Field(default=64, ge=1, le=10_000)
-    wait_timeout_s: float = Field(default=20.0, gt=0, le=3600)
-    header_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    wait_timeout_s: float = Field(default=20.0, ge=0.01, le=3600)
+    header_timeout_s: float = Field(default=10.0, ge=0.1, le=3600)
     keys_file: Path | None = None
     allow_strangers: bool = False
     requests_per_minute: int = Field(default=600, ge=1, le=1_000_000)
@@ -90,12 +92,21 @@ class Settings(BaseModel):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
 
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if not is_address(host) and not _HOST_NAME.fullmatch(host.lower()):
+            raise ValueError(
+                f"{host!r} is neither an address nor a name; leave out scheme, port and brackets"
+            )
+        return host
+
     @field_validator("precision")
     @classmethod
     def _check_precision(
-        cls, precision: Precision | None, earlier: ValidationInfo
+        cls, precision: Precision | None, info: ValidationInfo
     ) -> Precision | None:
-        if precision == "int8" and earlier.data.get("engine") == "tensorflow":
+        if precision == "int8" and info.data.get("engine") == "tensorflow":
             raise ValueError("TensorFlow answers in float32 only; take openvino for int8")
         return precision
 
@@ -128,6 +139,10 @@ class Settings(BaseModel):
                 "Set XPRO_KEYS_FILE (python -m service.keys makes it), or "
                 "XPRO_ALLOW_STRANGERS=true to answer whoever asks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tls_files_together(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("XPRO_TLS_CERT and XPRO_TLS_KEY go together; set both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:
@@ -155,5 +170,14 @@ class Settings(BaseModel):
             if first["type"] == "extra_forbidden":
                 detail = f"{name} is no setting of the service; docs/service.md lists them."
                 raise SettingsError(detail) from error
-            reason = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"{name}: {reason}.") from error
+            raise SettingsError(f"{name}: {cls._tell_reason(first)}.") from error
+
+    @classmethod
+    def _tell_reason(cls, error: ErrorDetails) -> str:
+        if error["type"] in ("greater_than_equal", "less_than_equal"):
+            metadata = cls.model_fields[str(error["loc"][0])].metadata
+            least, most = (
+                getattr(bound, name) for bound, name in zip(metadata, _BOUNDS, strict=True)
+            )
+            return f"give a value from {least} to {most}"
+        return error["msg"].removeprefix("Value error, ")

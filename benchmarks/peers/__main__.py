@@ -33,7 +33,7 @@ from benchmarks.peers.table import (
     targets,
     time_at,
 )
-from service.settings import available_cores
+from service.cores import available_cores
 from supply.audit import read_locked
 
 CLIENTS: Final = (1, 4, 16, 64)

@@ -21,7 +21,8 @@ from benchmarks.soak.memory import memory
 from benchmarks.soak.overload import crowd, overload
 from benchmarks.soak.reload import reload
 from contract.bundle import find_bundle
-from service.settings import Settings, available_cores
+from service.cores import available_cores
+from service.settings import Settings
 
 
 def run_overload(request: bytes) -> list[Figure]:

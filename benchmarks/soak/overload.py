@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.load import GET_HEALTH, Answer, Load, percentile, until
 from benchmarks.soak.figures import CLIENTS, PLACES, Figure, port_of
-from service.settings import available_cores
+from service.cores import available_cores
 from tests.conftest import Service
 
 Counts = NDArray[np.intp]

@@ -64,7 +64,9 @@ def open_engine(settings: Settings, bundle: Bundle) -> Engine:
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         network = INT8 if precision == "int8" else "the SavedModel"
         reason = _tell_reason(error)
-        raise BundleError(f"{settings.engine} cannot run {network}: {reason}") from error
+        raise BundleError(
+            f"{bundle.path.name}: {settings.engine} cannot run {network}: {reason}"
+        ) from error
     return engine
 
 
@@ -100,7 +102,7 @@ def replay_golden(engine: Engine, bundle: Bundle) -> None:
         if not difference[worst] <= allowed:  # also true for NaN
             instead = " XPRO_PRECISION=float32 may do." if engine.precision == "int8" else ""
             raise BundleError(
-                f"golden example {number}: {FINDINGS[worst]} differs by {difference[worst]:.2g} "
-                f"from what the exporter saw in {engine.precision}; at most {allowed:g} is allowed."
-                f"{instead}"
+                f"{bundle.path.name}: golden example {number}: {FINDINGS[worst]} differs by "
+                f"{difference[worst]:.2g} from what the exporter saw in {engine.precision}; "
+                f"at most {allowed:g} is allowed.{instead}"
             )

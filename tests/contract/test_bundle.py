@@ -154,7 +154,7 @@ def findings_named(names):
 
 def test_findings_in_another_order_are_refused_and_named(model):
     reseal(model, findings=findings_named([FINDINGS[1], FINDINGS[0], *FINDINGS[2:]]))
-    assert refusal(model) == "finding 1 is 'Emphysema'; this program needs 'Cardiomegaly'."
+    assert refusal(model) == "model: finding 1 is 'Emphysema'; this program needs 'Cardiomegaly'."
 
 
 @pytest.mark.parametrize("names", [FINDINGS[:-1], [*FINDINGS, "Fracture"], []])

@@ -224,6 +224,47 @@ def test_a_new_key_is_taken_and_a_revoked_one_refused_without_a_restart(closed, 
     keys(file, "revoke", "clinic", status=1)
 
 
+def test_a_key_that_cannot_be_printed_does_not_come_into_force(file, key):  # noqa: ARG001
+    before = file.read_bytes()
+    command = [sys.executable, "-m", "service.keys", "--file", str(file)]
+    with Path("/dev/full").open("w") as full:
+        for arguments in (["make", "unseen"], ["list"]):
+            done = subprocess.run(
+                [*command, *arguments],
+                cwd=ROOT,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 1
+            assert done.stderr == "error: nothing can be printed: No space left on device.\n"
+    assert file.read_bytes() == before
+
+
+def test_an_empty_variable_names_no_key_file(monkeypatch):
+    monkeypatch.setenv("XPRO_KEYS_FILE", "")
+    command = [sys.executable, "-m", "service.keys", "list"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "say which file" in done.stderr
+
+
+def test_expiry_is_listed_in_utc(file, key):  # noqa: ARG001
+    keys(file, "make", "far-east")
+    change(file, expires="2199-12-01T05:00:00+09:00")
+    assert "expires (UTC)" in keys(file, "list")
+    assert "2199-11-30 20:00" in keys(file, "list")
+    keys(file, "revoke", "far-east")
+
+
+def test_a_rate_beyond_all_measure_is_no_key_file(tmp_path):
+    file = tmp_path / "keys.json"
+    keys(file, "make", "x")
+    change(file, requests_per_minute=10**400)
+    assert "requests_per_minute" in keys(file, "list", status=1)
+
+
 def test_an_expired_key_is_refused_and_listed_as_gone(closed, file):
     key = keys(file, "make", "guest", "--days", "1")
     wait_for(closed, key, 200)

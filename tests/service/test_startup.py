@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,24 @@ def test_a_missing_file_is_named(bundle):
     assert_refused(bundle, "variables/variables.index is missing")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("closed", [".", "1", "1/variables"])
+def test_a_folder_that_may_not_be_entered_is_named(bundle, tmp_path, closed):
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (bundle.parent / closed).chmod(0o700)
+    code = (
+        "import os, sys; from pathlib import Path; from contract.bundle import *; "
+        "from contract.seal import BundleError; os.setresuid(65534, 65534, 65534)\n"
+        "try: open_bundle(find_bundle(Path(sys.argv[1])))\n"
+        "except BundleError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(bundle.parent)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "Permission denied" in said
+    assert Path(closed).name in said
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "model").mkdir()
     assert_refused(tmp_path / "model" / "1", "holds no saved_model.pb")
@@ -138,6 +157,11 @@ def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
             "'b.example:8000' is no name of a host",
         ),
         ({"XPRO_ALLOWED_HOSTS": "*.example"}, "'*.example' is no name of a host"),
+        ({"XPRO_PORT": "65536"}, "XPRO_PORT: give a value from 0 to 65535."),
+        ({"XPRO_DECODE_TIMEOUT_S": "1e-300"}, "give a value from 0.1 to 600."),
+        ({"XPRO_HOST": "[::1]"}, "XPRO_HOST: '[::1]' is neither an address nor a name"),
+        ({"XPRO_HOST": "http://localhost"}, "leave out scheme, port and brackets"),
+        ({"XPRO_HOST": os.fsdecode(b"\xff")}, "XPRO_HOST"),
     ],
 )
 def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
@@ -217,8 +241,9 @@ def test_port_0_is_any_that_is_free_and_the_log_names_it(tmp_path, png):
     service = AnywhereService(tmp_path / "log")
     try:
         wait_until(lambda: '"ready"' in service.log())
-        first, *_ = service.log().splitlines()
-        service.client.base_url = f"http://127.0.0.1:{json.loads(first)['port']}"
+        first, *_, last = map(json.loads, service.log().splitlines())
+        assert last["address"] is None
+        service.client.base_url = f"http://127.0.0.1:{first['port']}"
         assert service.predict(png).status_code == 200
     finally:
         service.__exit__(None, None, None)

@@ -1,0 +1,76 @@
+"""What the service finds around it: home folder, control groups, signals, other hosts."""
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from service.cores import cpu_quota
+from tests.conftest import ROOT, Service
+
+
+def test_blanks_around_the_address_do_not_matter(start_service):
+    with start_service(XPRO_HOST=" 127.0.0.1 ") as service:
+        assert service.client.get("/health").status_code == 200
+
+
+def test_a_start_asks_no_other_host_and_leaves_nothing_in_the_home_folder(start_service, tmp_path):
+    """OpenVINO alone would tell its makers, and note in the home folder how often it was used."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        with start_service(HOME=str(home), https_proxy=address, http_proxy=address):
+            proxy.settimeout(3)
+            with pytest.raises(TimeoutError):
+                proxy.accept()
+    assert list(home.iterdir()) == []
+
+
+def test_without_a_home_folder_the_service_starts(tmp_path, png):
+    class HomelessService(Service):
+        command = ("env", "-u", "HOME", "-u", "USER", sys.executable, "-m", "service")
+
+    with HomelessService(tmp_path / "log") as service:
+        assert service.predict(png).status_code == 200
+
+
+def test_ctrl_c_before_the_service_is_ready_ends_it_without_a_traceback():
+    for delay_s in (0.3, 0.8, 1.2):
+        process = subprocess.Popen(
+            # What runs in the background would hand on that it is ignored.
+            ["env", "--default-signal=INT", sys.executable, "-m", "service"],
+            cwd=ROOT,
+            env={**os.environ, "XPRO_PORT": "0"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, 130)
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("/system.slice/x-pro.service", 1.5),
+        ("/system.slice", 3),
+        ("/", math.inf),
+        ("/gone", math.inf),
+    ],
+)
+def test_the_smallest_limit_of_the_control_groups_around_counts(tmp_path, own, expected):
+    inner = tmp_path / "system.slice" / "x-pro.service"
+    inner.mkdir(parents=True)
+    (inner / "cpu.max").write_text("150000 100000\n")
+    (inner.parent / "cpu.max").write_text("300000 100000\n")
+    assert cpu_quota(tmp_path, own) == expected
+    (inner.parent / "cpu.max").write_text("max 100000\n")
+    assert cpu_quota(tmp_path, "/system.slice") == math.inf
