@@ -13,6 +13,8 @@ from contract.errors import DamagedFile, TooComplex
 MAX_JPEG_SCANS: Final = 100
 """Ten are usual in a progressive JPEG; 2,000 in 125 kB cost 36 CPU seconds."""
 
+START_OF_SCAN: Final = b"\xff\xda"
+_END: Final = b"\xff\xd9"
 _SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 _COD = 0x52  # of JPEG 2000
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -63,7 +65,7 @@ def read_jpeg_frame(data: bytes) -> Frame:
     MAX_JPEG_SCANS scans.
     """
     # Inside entropy-coded data 0xFF is always stuffed, so a false hit can only come from metadata.
-    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+    if data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
         raise TooComplex(
             f"The JPEG has more than {MAX_JPEG_SCANS} scans; save it as baseline JPEG."
         )
@@ -74,6 +76,16 @@ def read_jpeg_frame(data: bytes) -> Frame:
         raise DamagedFile("The JPEG has several frame headers.")  # decoders differ in which counts
     bits, height, width, components = struct.unpack(">BHHB", frames[0][:6])
     return Frame(width, height, components, bits)
+
+
+def find_end(data: bytes, start_of_data: bytes) -> int | None:
+    """Return where a code stream ends, behind its end marker; None where it was cut off.
+
+    JPEG, JPEG-LS and JPEG 2000 share the marker, and compressed data never holds one, so one
+    without an end after the last start of data breaks off.
+    """
+    end = data.rfind(_END)
+    return end + len(_END) if end > data.rfind(start_of_data) else None
 
 
 def declares_ycc(data: bytes) -> bool:

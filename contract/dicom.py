@@ -18,7 +18,7 @@ from contract.errors import (
     UnsupportedPixels,
 )
 from contract.grayscale import to_display
-from contract.image import Grey, to_grey
+from contract.image import Grey, to_grey, warn_of_lost_rows
 from contract.limits import Pixels, check_size
 from contract.lookup import MAX_TABLE_BYTES
 from contract.palette import apply_palette
@@ -84,6 +84,8 @@ def read_dicom(data: bytes) -> Grey:
         check_subject(dataset, warnings)
         _check_pixels(dataset)
         samples = decode_samples(dataset)
+        if dataset.file_meta.TransferSyntaxUID in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+            warn_of_lost_rows(samples, int(dataset.BitsStored), warnings)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             samples = apply_palette(samples, dataset)
         elif samples.ndim == 3:

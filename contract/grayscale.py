@@ -74,6 +74,8 @@ def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:
     slope = _number(dataset.get("RescaleSlope"), 1.0)
     intercept = _number(dataset.get("RescaleIntercept"), 0.0)
     values: Values = stored.astype(np.float64) * slope + intercept
+    if slope == 0:
+        raise DamagedFile("RescaleSlope is 0, which makes all pixels the same.")
     if not (np.abs(values) < _BEYOND_REASON).all():
         raise DamagedFile("RescaleSlope or RescaleIntercept is not finite or far too large.")
     return values

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from contract.codestream import (
+    START_OF_SCAN,
     Frame,
+    find_end,
     png_chunks_before_image,
     read_jpeg_frame,
     read_png_frame,
@@ -33,6 +35,7 @@ COLOUR_TOLERANCE: Final = 8
 _LUMA: Final = (np.uint32(19595), np.uint32(38470), np.uint32(7471))
 _HALF: Final = np.uint32(1 << 15)
 _STRIP_ROWS: Final = 64
+_JPEG_BLOCK: Final = 8
 
 
 def read_image(data: bytes, file_format: Literal["PNG", "JPEG"]) -> Grey:
@@ -42,8 +45,11 @@ def read_image(data: bytes, file_format: Literal["PNG", "JPEG"]) -> Grey:
     BT.601), transparency lies over black, the EXIF orientation is applied.
     Raises a subclass of UnusableFile.
     """
-    samples, bits = _decode_png(data) if file_format == "PNG" else _decode_jpeg(data)
     warnings: list[InputWarning] = []
+    if file_format == "PNG":
+        samples, bits = _decode_png(data)
+    else:
+        samples, bits = _decode_jpeg(data, warnings), 8
     pixels = to_grey(samples, warnings)
     if pixels.dtype == np.uint16:
         pixels, bits = _fill_range(pixels, warnings)
@@ -87,25 +93,40 @@ def _decode_grey_8(data: bytes, frame: Frame) -> NDArray[np.uint8]:
     return samples[:, :, 0]
 
 
-def _decode_jpeg(data: bytes) -> tuple[Pixels, int]:
+def warn_of_lost_rows(samples: Pixels, bits: int, warnings: list[InputWarning]) -> None:
+    """Warn where the last block of a JPEG is the plain grey that libjpeg puts for lost data.
+
+    `samples`: [H,W] or [H,W,3] as coded, before orientation and windows. A flat border of that very
+    grey looks the same, so that it is no error.
+    """
+    bottom, right = ((side - 1) % _JPEG_BLOCK + 1 for side in samples.shape[:2])
+    if (samples[-bottom:, -right:] == 1 << (bits - 1)).all():
+        detail = "The JPEG ends in plain grey, as where data is lost; see whether rows are missing."
+        warnings.append(InputWarning("grey_end", detail))
+
+
+def _decode_jpeg(data: bytes, warnings: list[InputWarning]) -> NDArray[np.uint8]:
     frame = read_jpeg_frame(data)
     check_size(frame.width, frame.height)
     if frame.bits != 8:
         raise UnsupportedPixels(
             f"The JPEG has {frame.bits} bits per sample; send 8-bit JPEG, 16-bit PNG or DICOM."
         )
+    if find_end(data, START_OF_SCAN) is None:
+        raise DamagedFile("The JPEG breaks off; export it again.")
     try:
-        return _upright_jpeg(data, frame), 8
+        return _upright_jpeg(data, frame, warnings)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever damage leads to
         raise DamagedFile("The JPEG breaks off or is damaged; export it again.") from error
 
 
-def _upright_jpeg(data: bytes, frame: Frame) -> NDArray[np.uint8]:
+def _upright_jpeg(data: bytes, frame: Frame, warnings: list[InputWarning]) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
         if image.size != (frame.width, frame.height):
             raise DamagedFile("The JPEG contradicts itself about its size.")
+        warn_of_lost_rows(np.asarray(image), 8, warnings)
         # Pillow would take an orientation from XMP too, which no browser does.
         for place in ("xmp", "XML:com.adobe.xmp"):
             image.info.pop(place, None)

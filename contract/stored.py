@@ -25,9 +25,9 @@ def stored_values(samples: Pixels, dataset: Dataset) -> NDArray[np.int64]:
 
 
 def fit_stored(
-    samples: NDArray[np.generic], dataset: Dataset, *, lossy: bool
+    samples: NDArray[np.generic], dataset: Dataset, depth: int, *, lossy: bool
 ) -> NDArray[np.generic]:
-    """Treat the values of a code stream that is deeper than the stored bits; [H,W] as it came.
+    """Treat the values of a code stream of `depth` bits, more than are stored; [H,W] as it came.
 
     A lossy codec overshoots: its values are clipped, since white would wrap to black. Raises
     DamagedFile where a lossless one has such values. A declared overlay explains them.
@@ -36,7 +36,7 @@ def fit_stored(
     if bits >= 8 * samples.dtype.itemsize or _has_overlay(dataset):
         return samples
     if lossy:
-        return _clip(samples, bits, signed=dataset.PixelRepresentation == 1)
+        return _clip(samples, bits, depth, signed=dataset.PixelRepresentation == 1)
     patterns: Pixels = samples.view(np.uint8 if samples.dtype.itemsize == 1 else np.uint16)
     used = np.zeros(np.iinfo(patterns.dtype).max + 1, bool)
     used[patterns.ravel()] = True
@@ -48,9 +48,17 @@ def fit_stored(
     return samples
 
 
-def _clip(samples: NDArray[np.generic], bits: int, *, signed: bool) -> NDArray[np.generic]:
-    if signed != (samples.dtype.kind == "i"):
-        return samples  # whether the bits above continue a sign is not known
+def _clip(
+    samples: NDArray[np.generic], bits: int, depth: int, *, signed: bool
+) -> NDArray[np.generic]:
+    if signed and samples.dtype == np.uint16:
+        shift = 16 - depth
+        extended = (samples.astype(np.uint16) << shift).view(np.int16) >> shift
+        if extended.min() >= 0:
+            return samples  # patterns of the stored bits, or none is negative
+        samples = extended
+    elif not signed and samples.dtype.kind == "i" and samples.max() < 1 << (bits - 1):
+        return samples  # whether it counts from the middle is not known
     low = -(1 << (bits - 1)) if signed else 0
     clipped: NDArray[np.generic] = np.clip(samples, low, low + (1 << bits) - 1)
     return clipped

@@ -14,8 +14,10 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 
 from contract.codestream import (
+    START_OF_SCAN,
     Frame,
     declares_ycc,
+    find_end,
     has_component_transform,
     read_jpeg2000_frame,
     read_jpeg_frame,
@@ -53,19 +55,20 @@ def _decode_jpeg_ls(encoded: bytes, colour: str) -> NDArray[np.generic]:
 def _decode_jpeg2000(encoded: bytes, colour: str) -> NDArray[np.generic]:
     if colour in ("YBR_ICT", "YBR_RCT") and not has_component_transform(encoded):
         raise UnsupportedPixels(f"The JPEG 2000 code stream lacks the transform that {colour} is.")
+    _complete(encoded, start_of_data=b"\xff\x93")
     return _to_rgb(imagecodecs.jpeg2k_decode(encoded), colour)
 
 
-def _complete(encoded: bytes) -> bytes:
-    """Return a JPEG or JPEG-LS code stream up to its end marker; raise DamagedFile without one.
+def _complete(encoded: bytes, start_of_data: bytes = START_OF_SCAN) -> bytes:
+    """Return a code stream up to its end marker; raise DamagedFile without one.
 
-    Entropy-coded data holds no marker, so a stream without an end after its last scan was cut off.
-    libjpeg would fill what is missing with grey, CharLS spends many seconds on some cuts.
+    libjpeg would fill what is missing with grey, OpenJPEG with what it has of the coarser levels;
+    CharLS spends many seconds on some cuts.
     """
-    end = encoded.rfind(b"\xff\xd9")
-    if end < 0 or end < encoded.rfind(b"\xff\xda"):
+    end = find_end(encoded, start_of_data)
+    if end is None:
         raise DamagedFile("The code stream of the DICOM file breaks off.")
-    return encoded[: end + 2]
+    return encoded[:end]
 
 
 def _to_rgb(samples: NDArray[np.generic], colour: str) -> NDArray[np.generic]:
@@ -182,7 +185,7 @@ def _decode_code_stream(dataset: FileDataset, syntax: str) -> NDArray[np.generic
     if frame.bits <= int(dataset.BitsStored):
         dataset.HighBit = int(dataset.BitsStored) - 1  # nothing is left to align
     elif frame.components == 1:
-        samples = fit_stored(samples, dataset, lossy=syntax in _LOSSY)
+        samples = fit_stored(samples, dataset, frame.bits, lossy=syntax in _LOSSY)
     return samples
 
 

@@ -163,7 +163,7 @@ def test_rescale_alone_changes_nothing_but_its_sign_does():
     assert_shown(shown(values, RescaleSlope=-3, RescaleIntercept=-7), [1, 0.5, 0])
 
 
-@pytest.mark.parametrize("slope", ["nan", "inf", "1e308"])
+@pytest.mark.parametrize("slope", ["nan", "inf", "1e308", "0"])
 def test_rescale_that_is_no_finite_number_is_refused_as_damaged(slope):
     assert refusal(dicom(image_of(0, 1000, 2000), RescaleSlope=slope)) == "damaged_file"
 

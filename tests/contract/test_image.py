@@ -197,6 +197,19 @@ def test_exif_orientation_of_a_jpeg_is_applied(orientation):
     assert np.array_equal(pixels_of(jpeg(GREY, exif=exif)), upright)
 
 
+@pytest.mark.parametrize("pixels", [GREY, GREY[:189, :157], draw_colours()], ids=str)
+def test_jpeg_that_ends_early_is_answered_with_a_warning(pixels):
+    file = jpeg(pixels)
+    assert "grey_end" not in warning_codes(file)
+    assert "grey_end" in warning_codes(file[: len(file) // 2] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_jpeg_whose_end_is_zeros_is_refused_as_damaged(options):
+    file = jpeg(GREY, **options)
+    assert refusal(file[: len(file) // 2].ljust(len(file), b"\0")) == "damaged_file"
+
+
 def test_jpeg_of_12_bits_is_refused_as_unsupported():
     file = jpeg_code_stream(draw_radiograph(12), 12)
     assert refusal(file) == "unsupported_pixels"

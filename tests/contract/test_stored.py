@@ -56,6 +56,23 @@ def test_lossy_signed_values_beyond_the_stored_bits_stay_white(photometric):
     assert error.max() < 0.1 * 65535
 
 
+def test_lossy_signed_values_whose_sign_goes_on_above_the_stored_bits_are_clipped():
+    signed = hard_edges().astype(np.int16) - 512
+    tags = {"BitsStored": 10, "WindowCenter": 0, "WindowWidth": 1024}
+    stream = imagecodecs.jpegls_encode(signed.view(np.uint16), level=3)
+    lossy = dicom(signed, uid.JPEGLSNearLossless, stream, **tags)
+    error = np.abs(pixels_of(lossy).astype(float) - pixels_of(dicom(signed, **tags)))
+    assert error.max() < 0.01 * 65535
+
+
+def test_lossy_signed_stream_of_unsigned_pixels_keeps_black_black():
+    pixels = hard_edges()
+    tags = {"BitsStored": 10, "WindowCenter": 512, "WindowWidth": 1024}
+    stream = jpeg2000(pixels.astype(np.int16), reversible=False, level=85)
+    lossy = pixels_of(dicom(pixels, uid.JPEG2000, stream, **tags)).astype(float)
+    assert np.abs(lossy - pixels_of(dicom(pixels, **tags))).max() < 0.1 * 65535
+
+
 LOSSLESS = {
     uid.JPEGLosslessSV1: jpeg_lossless,
     uid.JPEGLSLossless: imagecodecs.jpegls_encode,

@@ -317,6 +317,26 @@ def test_truncated_code_stream_is_refused_as_damaged(syntax, encode, kept):
     assert refusal(file) == "damaged_file"
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.75, 0.9])
+@pytest.mark.parametrize(("syntax", "encode"), STREAMS.items(), ids=STREAM_IDS)
+def test_code_stream_whose_end_is_zeros_is_refused_as_damaged(syntax, encode, kept):
+    stream = encode(SMALL)
+    whole = stream[: int(len(stream) * kept)].ljust(len(stream), b"\0")
+    assert refusal(dicom(SMALL, syntax, whole)) == "damaged_file"
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits"), [(uid.JPEGBaseline8Bit, 8), (uid.JPEGExtended12Bit, 12)]
+)
+def test_jpeg_that_ends_early_is_answered_with_a_warning(syntax, bits):
+    pixels = draw_radiograph(bits)
+    stream = jpeg_code_stream(pixels, bits)
+    tags = {"WindowCenter": 1 << (bits - 1), "WindowWidth": 1 << bits, "BitsStored": bits}
+    assert warning_codes(dicom(pixels, syntax, stream, **tags)) == []
+    early = stream[: len(stream) // 2] + b"\xff\xd9"
+    assert warning_codes(dicom(pixels, syntax, early, **tags)) == ["grey_end"]
+
+
 @pytest.mark.parametrize("syntax", [*STREAMS, RLE], ids=[*STREAM_IDS, "RLE"])
 def test_code_stream_of_another_codec_is_refused_as_damaged(syntax):
     assert refusal(dicom(SMALL, syntax, b"neither this nor that " * 40)) == "damaged_file"
