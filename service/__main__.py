@@ -15,10 +15,10 @@ EXIT_START = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
 _OPEN_FILES = 65_536
-_FILES = 64
+_OWN_FILES = 64
 _FILES_OF_A_STREAM = 5
 """Four of a worker process, and one of a connection."""
-_OF_WORKERS = {
+_WORKER_ENVIRONMENT = {
     # Each has one core's work to do and a limit on its address space.
     "OPENBLAS_NUM_THREADS": "1",
     # The memory of one file's pixels serves the next: the kernel's costs 0.5 ms a MiB.
@@ -33,7 +33,7 @@ def main() -> int:
     Returns 0 after draining, 2 for wrong settings, 3 for a refused bundle, 1 where the
     address or the processes to decode in cannot be had.
     """
-    for name, value in _OF_WORKERS.items():
+    for name, value in _WORKER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from contract.seal import BundleError
     from service.key_file import KeyFile, KeyFileError
@@ -76,7 +76,7 @@ def _allow_open_files(streams: int) -> None:
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < (needed := _FILES + _FILES_OF_A_STREAM * streams):
+    if most < (needed := _OWN_FILES + _FILES_OF_A_STREAM * streams):
         detail = f"XPRO_STREAMS={streams} needs {needed} open files"
         raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")
 

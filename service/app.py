@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from service import __version__, problems, routes, status
-from service.documentation import document_access
+from service.documentation import complete_document
 from service.guard import Guard, needed_scope
 from service.key_file import KeyFile
 from service.metrics import Metrics, StateCollector
@@ -81,7 +81,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     paths = _paths(app, *routers)
     metrics.expect_failures(paths)
     problems.install(app)
-    document_access(app, needed_scope)
+    complete_document(app, needed_scope)
     app.add_middleware(Guard, settings=settings, keys=keys, lined=_paths(routes.router))
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(

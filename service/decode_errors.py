@@ -10,6 +10,8 @@ from service.decode_worker import OUT_OF_MEMORY
 class NoDecoder(Exception):
     """No worker process can be had, or no memory to hand it a file; again in `retry_after_s` s."""
 
+    code = "no_decoder"
+
     retry_after_s: Final = 5
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ _NO_DISPLAY: Final = np.zeros((0, 0), np.uint8)
 
 
 def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
-    """Answer files until the connection closes, over which the descriptor of their memory comes.
+    """Answer files until the connection closes; its first message gives their memory.
 
     A task is TASK_HEAD, with the file in that memory. The answer is ANSWER_HEAD and JSON: `facts`,
     `warnings` and `shapes`, with the uint8 of each shape behind it, or `code` and `detail`.

@@ -25,7 +25,6 @@ _OPEN: Final = frozenset(
 )
 # The page's own files and those of /docs: nothing in them is not in the repository.
 _OPEN_BELOW: Final = ("/web/", "/static-offline-docs/")
-_SCOPES: Final = {"/metrics": "metrics"}
 _HOST: Final = re.compile(r"(\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]*))(:[0-9]*)?")
 _CHALLENGE: Final = 'Bearer realm="x-pro"'
 
@@ -43,7 +42,7 @@ def needed_scope(path: str) -> str | None:
     """Return the scope that a path asks for; None where it is open to everyone."""
     if path in _OPEN or path.startswith(_OPEN_BELOW):
         return None
-    return _SCOPES.get(path, "predict")
+    return "metrics" if path == "/metrics" else "predict"
 
 
 class Guard:
@@ -96,7 +95,7 @@ class Guard:
         try:
             scope["app"].state.service.line.check()
         except LineFull as error:
-            return Refused(503, "overloaded", str(error), {"Retry-After": str(error.retry_after_s)})
+            return Refused(503, error.code, str(error), {"Retry-After": str(error.retry_after_s)})
         return None
 
     def _is_ours(self, hosts: list[bytes]) -> bool:

@@ -77,7 +77,7 @@ class Metrics:
         self._probabilities = [probability.labels(finding) for finding in FINDINGS]
 
     def expect_failures(self, routes: Iterable[str]) -> None:
-        """Begin each route's count of failures at 0: `rate` cannot see a series begin with 1."""
+        """Begin each route's count of failures at 0; else `rate` misses the first."""
         for route in routes:
             self._requests.labels(route, "internal_error")
 

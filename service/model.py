@@ -14,7 +14,11 @@ class Model(NamedTuple):
     engine: Engine
 
 
-def load_model(settings: Settings) -> Model:
-    """Find, verify and load the bundle; raises what `open_bundle` and `open_engine` raise."""
-    bundle = open_bundle(find_bundle(settings.model_dir))
+def load_model(settings: Settings, bundle: Bundle | None = None) -> Model:
+    """Load a verified bundle, else find and verify the one that the settings name.
+
+    Raises what `open_bundle` and `open_engine` raise.
+    """
+    if bundle is None:
+        bundle = open_bundle(find_bundle(settings.model_dir))
     return Model(bundle, open_engine(settings, bundle))

@@ -49,7 +49,7 @@ def _tell(boundary: bytes) -> Headers:
 async def _without_false_ends(
     body: AsyncGenerator[bytes, None], boundary: bytes
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the body; refuse a line that begins with the boundary and goes on.
+    """Yield the body; refuse a line that starts with the boundary but has more text after it.
 
     No part may hold one (RFC 2046, 5.1.1), and python-multipart reads on from it byte by byte: a
     file of nothing else would keep the event loop for seconds. Blanks after a boundary, which

@@ -34,7 +34,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({**line, **fields})
 
 
-class _PatientHandler(logging.StreamHandler[TextIO]):
+class _NonBlockingHandler(logging.StreamHandler[TextIO]):
     """Leaves lines out where standard error takes none, and then says how many.
 
     A reader that stands still would hold the event loop otherwise, and with it every answer.
@@ -62,7 +62,7 @@ def _takes_a_line(stream: TextIO) -> bool:
 
 def configure_logging() -> None:
     """Write the service's own events and uvicorn's warnings to standard error as JSON lines."""
-    handler = _PatientHandler()
+    handler = _NonBlockingHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _LOG.setLevel(logging.INFO)

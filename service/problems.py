@@ -67,8 +67,8 @@ def install(app: FastAPI) -> None:
     """Answer every exception of the application with a problem document."""
     app.add_exception_handler(InputError, _input)
     app.add_exception_handler(UploadError, _upload)
-    app.add_exception_handler(LineFull, _full)
-    app.add_exception_handler(NoDecoder, _no_decoder)
+    app.add_exception_handler(LineFull, _unavailable)
+    app.add_exception_handler(NoDecoder, _unavailable)
     app.add_exception_handler(RequestValidationError, _parameter)
     app.add_exception_handler(HTTPException, _http)
 
@@ -84,16 +84,10 @@ async def _upload(request: Request, error: Exception) -> JSONResponse:
     return respond(request, error.status, error.code, str(error), error.headers)
 
 
-async def _full(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, LineFull)
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LineFull | NoDecoder)
     headers = {"Retry-After": str(error.retry_after_s)}
-    return respond(request, 503, "overloaded", str(error), headers)
-
-
-async def _no_decoder(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, NoDecoder)
-    headers = {"Retry-After": str(error.retry_after_s)}
-    return respond(request, 503, "no_decoder", str(error), headers)
+    return respond(request, 503, error.code, str(error), headers)
 
 
 async def _parameter(request: Request, error: Exception) -> JSONResponse:

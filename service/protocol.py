@@ -7,13 +7,10 @@ one that nobody reads in `service.unread`.
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-if TYPE_CHECKING:
-    _Timer = asyncio.TimerHandle
 
 _CHUNKS_OF_ANY_SIZE: Final = 1024
 _MEAN_CHUNK_BYTES: Final = 256
@@ -26,7 +23,7 @@ _WHAT_TO_SEND: Final = {
 
 
 class _BoundedConnection(h11.Connection):
-    """Refuses what h11 would bear; `refusal` is the status of it, `advice` says what to do instead.
+    """Refuses what h11 accepts; `refusal` is the status to answer, `advice` what to do instead.
 
     Chunks so small that they cost more than they bring, and a request that tells the length of its
     body in two ways, which another server before this one may read otherwise (RFC 9112, 6.3).
@@ -84,8 +81,8 @@ class _BoundedProtocol(H11Protocol):
     conn: _BoundedConnection
     head_timeout_s: float
     body_timeout_s: float
-    _waiting: "_Timer | None" = None
-    _writing: "_Timer | None" = None
+    _waiting: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -162,6 +159,6 @@ def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Pr
     return type("BoundedProtocol", (_BoundedProtocol,), budgets)
 
 
-def _cancel(timer: "_Timer | None") -> None:
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()

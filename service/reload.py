@@ -68,6 +68,5 @@ async def _take_up(state: State, metrics: Metrics) -> None:
 
 def _load_other(settings: Settings, serving: Model) -> Model | None:
     """Load the bundle to serve, or return None where it is the one that answers already."""
-    if open_bundle(find_bundle(settings.model_dir)).digest == serving.bundle.digest:
-        return None
-    return load_model(settings)
+    bundle = open_bundle(find_bundle(settings.model_dir))
+    return None if bundle.digest == serving.bundle.digest else load_model(settings, bundle)

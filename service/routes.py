@@ -8,10 +8,11 @@ from starlette.responses import JSONResponse, Response
 
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
-from service.documentation import BODY, PROBLEMS, describe_png
+from service.documentation import BODY, describe_png
 from service.engine import Outputs
 from service.metrics import Metrics
 from service.model import Model
+from service.problem_examples import PROBLEMS
 from service.rendering import render_overlay, render_png
 from service.schemas import Prediction
 from service.turn import take_turn

@@ -21,6 +21,8 @@ _WEIGHT: Final = 0.05
 class LineFull(Exception):
     """There is no place in the waiting line; try again in `retry_after_s` seconds."""
 
+    code = "overloaded"
+
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"The service is at its limit; try again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
@@ -74,7 +76,7 @@ class WaitingLine:
             self.inside -= 1
 
     async def _wait(self, leave: Callable[[], Coroutine[Any, Any, Never]]) -> None:
-        """Acquire a lane; one that comes together with the end of the wait is given back."""
+        """Acquire a lane; one acquired in the moment that the wait ends is released again."""
         if not self._lanes.locked():
             await self._lanes.acquire()
             return

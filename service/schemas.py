@@ -49,6 +49,7 @@ class ModelIdentity(BaseModel):
     name: str = Field(examples=["xpro-demo"])
     version: str = Field(examples=["1"])
     digest: str = Field(
+        pattern="^sha256:[0-9a-f]{64}$",
         description="SHA-256 over the bundle's description and, through it, over all its files",
         examples=["sha256:5f1d7b6e0c9a4d2f8b3e6a1c7d9f0b2e4a6c8d1f3b5e7a9c0d2f4b6e8a1c3d5f"],
     )
@@ -60,7 +61,12 @@ class Warning_(BaseModel):  # noqa: N801 - Warning is a name of Python
 
     model_config = ConfigDict(title="Warning")
 
-    code: str = Field(examples=["colour_image"])
+    code: str = Field(
+        description="stable, for programs: colour_image, transparent_image, partial_range, "
+        "grey_end, unusable_window, contradicting_lut, contradicting_polarity, unknown_body_part "
+        "or for_processing; later versions may know more",
+        examples=["colour_image"],
+    )
     detail: str = Field(examples=["The image has colours; a radiograph is grey."])
 
 
@@ -68,10 +74,12 @@ class InputFacts(BaseModel):
     """What the file was found to be."""
 
     format: Literal["PNG", "JPEG", "DICOM"] = Field(description="told by content, never by name")
-    width: int = Field(description="pixels", examples=[1024])
-    height: int = Field(description="pixels", examples=[1024])
-    bits: int = Field(description="significant bits of a grey value", examples=[8])
-    sha256: str = Field(description="of the file as received", examples=["0f3a" * 16])
+    width: int = Field(ge=1, description="pixels", examples=[1024])
+    height: int = Field(ge=1, description="pixels", examples=[1024])
+    bits: int = Field(ge=1, le=16, description="significant bits of a grey value", examples=[8])
+    sha256: str = Field(
+        pattern="^[0-9a-f]{64}$", description="of the file as received", examples=["0f3a" * 16]
+    )
     warnings: list[Warning_]
 
 
@@ -85,7 +93,7 @@ class Codes(BaseModel):
 class FindingAnswer(BaseModel):
     """One finding with its own call."""
 
-    finding: str = Field(examples=["Effusion"])
+    finding: str = Field(examples=["Effusion"], json_schema_extra={"enum": list(FINDINGS)})
     probability: Probability = Field(description="calibrated", examples=[0.41])
     threshold: Probability = Field(
         description="of this finding, from the bundle", examples=[_THRESHOLD]
@@ -138,8 +146,12 @@ class Problem(BaseModel):
 
     type: str = Field(examples=["about:blank"])
     title: str = Field(examples=["The file cannot be used"])
-    status: int = Field(examples=[422])
-    code: str = Field(description="stable, for programs", examples=["too_small"])
+    status: int = Field(ge=400, le=599, examples=[422])
+    code: str = Field(
+        description="stable, for programs; the examples of each answer are all there are, and "
+        "later versions may know more",
+        examples=["too_small"],
+    )
     detail: str = Field(
         description="for people",
         examples=["The image is 64 x 64 pixels; a radiograph needs at least 128 on each side."],

@@ -30,8 +30,8 @@ class Turn:
     async def check_client(self) -> None:
         """Raise ClientDisconnect where the client has gone; go before each part of the work.
 
-        Asking has the server read on, which it stops while much of a body lies unread; so it is
-        the first time that lets it see the client go afterwards.
+        Asking also makes uvicorn read from the socket again. It stops while much of a body lies
+        unread, so the first call is what lets later ones notice that the client has gone.
         """
         if await self._request.is_disconnected():
             raise ClientDisconnect
@@ -60,7 +60,7 @@ class Turn:
 
 @asynccontextmanager
 async def take_turn(request: Request) -> AsyncIterator[Turn]:
-    """Read the body and wait in line, which had a place before (service.guard).
+    """Read the body and wait in line; `service.guard` has refused the request of a full line.
 
     Raises what Uploads.receive and WaitingLine.turn raise.
     """

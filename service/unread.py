@@ -15,10 +15,10 @@ _CLOSE: Final = (b"connection", b"close")
 
 
 class UnreadBodies:
-    """Lets an answer after which the connection closes end when the body of its request has.
+    """Where the connection closes after an answer, holds its end back until the body has arrived.
 
-    Or after `timeout_s` seconds. The client has the whole answer before: its length stands in its
-    head. On a connection that stays open the server drops the rest of a body (service.protocol).
+    For `timeout_s` seconds at most. The client has the whole answer before, since its length stands
+    in its head. On a connection that stays open service.protocol drops the rest of a body.
     """
 
     def __init__(self, app: ASGIApp, timeout_s: float) -> None:

@@ -40,8 +40,9 @@ class UploadError(Exception):
 class Uploads:
     """Reads bodies, holding at most `max_buffered_mib` of all of them together.
 
-    And half of that, or one, of those of a key, so that none keeps the others out by uploads that
-    stand still. `max_mib`: largest file. `timeout_s`: wall time for one body to arrive.
+    One key may hold half of that, or one body if that is more, so that stalled uploads of one
+    client do not shut out the rest. `max_mib`: largest file. `timeout_s`: wall time for one body
+    to arrive.
     """
 
     def __init__(self, max_mib: int, max_buffered_mib: int, timeout_s: float) -> None:

@@ -1,5 +1,6 @@
 """python -m training: from label tables and radiographs to a model bundle."""
 
+import errno
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ _OF_PATHS = (
     NotADirectoryError,
     PermissionError,
 )
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute
@@ -65,6 +67,11 @@ def _run_command() -> int:
     try:
         arguments.run_command(arguments)
     except (TrainingError, BundleError, *_OF_PATHS) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

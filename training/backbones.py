@@ -122,14 +122,21 @@ def _fold_colours(colour: keras.Model, grey: keras.Model) -> None:
     """Copy the weights of a network for three channels into the same network for one.
 
     The kernels of the first convolution are added up, since a radiograph's channels are one and the
-    same: a third of its work. What the channels' means differ by is a constant for each kernel; the
-    normalisation behind it takes that out.
+    same: a third of its work. What the channels' means differ by is a constant for each kernel. It
+    goes into the bias; where there is none, as in DenseNet, the normalisation behind takes it out.
     """
     ratios = np.reshape([GREY_STD / std for std in IMAGENET_STD], (3, 1))
+    offsets = (GREY_MEAN - np.array(IMAGENET_MEAN)) / IMAGENET_STD
+    first, constant = "", np.zeros(())
     for ours, theirs in zip(grey.weights, colour.weights, strict=True):
         value = ops.convert_to_numpy(theirs)
-        first = ours.shape != theirs.shape
-        ours.assign((value * ratios).sum(axis=2, keepdims=True) if first else value)
+        layer = theirs.path.rpartition("/")[0]
+        if ours.shape != theirs.shape:
+            first, constant = layer, np.einsum("hwco,c->o", value, offsets)
+            value = (value * ratios).sum(axis=2, keepdims=True)
+        elif layer == first and theirs.name == "bias":
+            value = value + constant
+        ours.assign(value)
 
 
 def _explain(config: TrainConfig, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Validation logits -> Platt scaling and an operating point per finding."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.metrics import calibration_error_by_chance, mean_calibration_error
+from training.operating import choose_points
 from training.platt import Floats, fit_intercept, fit_platt, sigmoid
 
 FOLDS: Final = 10
@@ -108,11 +109,6 @@ def cross_calibrate(
     return probabilities
 
 
-def scalings_to_dicts(scalings: Sequence[Scaling]) -> list[dict[str, Any]]:
-    """Return scalings as plain values for JSON."""
-    return [asdict(scaling) for scaling in scalings]
-
-
 def _calibrate_finding(finding: str, logits: Floats, labels: Floats) -> Scaling:
     positives = int(labels.sum())
     fewer = min(positives, len(labels) - positives)
@@ -124,25 +120,5 @@ def _calibrate_finding(finding: str, logits: Floats, labels: Floats) -> Scaling:
         method = f"intercept only ({why})"
         slope, intercept = 1.0, fit_intercept(logits, labels)
     probabilities = sigmoid(slope * logits + intercept)
-    threshold, rule = _choose_threshold(probabilities, labels)
-    return Scaling(finding, slope, intercept, method, threshold, rule, positives)
-
-
-def _choose_threshold(probabilities: Floats, labels: Floats) -> tuple[float, str]:
-    """Maximise sensitivity + specificity - 1 (Youden, 1950).
-
-    The threshold lies midway between two probabilities that occur, so that rounding in another
-    engine does not turn a call over.
-    """
-    positives = labels.sum()
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return 0.5, "0.5, because validation holds only one class"
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order]
-    gain = np.cumsum(labels[order]) / positives - np.cumsum(1 - labels[order]) / negatives
-    steps = np.flatnonzero(ranked[1:] < ranked[:-1])
-    if not len(steps):
-        return 0.5, "0.5, because all probabilities are equal"
-    best = steps[np.argmax(gain[steps])]
-    return float((ranked[best] + ranked[best + 1]) / 2), "Youden"
+    point = choose_points(labels, probabilities)[0]
+    return Scaling(finding, slope, intercept, method, point.threshold, point.rule, positives)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from training.evaluate import digits
 from training.patients import MIN_PATIENTS
 from training.subgroups import MEANS_NOTE
 
@@ -74,8 +75,8 @@ def _describe_figures(description: Mapping[str, Any], tested: Mapping[str, Any])
     rows = "\n".join(
         f"| {finding['name']} | {_measure(finding['auroc'], finding['auroc_ci'])} "
         f"| {_measure(finding['auprc'], finding['auprc_ci'])} | {finding['positives']} "
-        f"| {finding['threshold']:.3f} | {_number(measured[finding['name']]['sensitivity'])} "
-        f"| {_number(measured[finding['name']]['specificity'])} |"
+        f"| {finding['threshold']:.3f} | {digits(measured[finding['name']]['sensitivity'])} "
+        f"| {digits(measured[finding['name']]['specificity'])} |"
         for finding in description["findings"]
     )
     rules = sorted({finding["threshold_rule"] for finding in description["findings"]})
@@ -102,8 +103,8 @@ def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, A
     calibration = description["calibration"]
     text = (
         f"{calibration['method']}, fitted on {_name_held_out(calibration)}. Expected calibration "
-        f"error, mean over the findings: {_number(calibration['ece_before'])} on these images "
-        f"before and {_number(calibration['ece_after'])} after it, {_number(tested['ece'])} on "
+        f"error, mean over the findings: {digits(calibration['ece_before'])} on these images "
+        f"before and {digits(calibration['ece_after'])} after it, {digits(tested['ece'])} on "
         "test. Where findings are more frequent than in the data it was fitted on, probabilities "
         "are too low; where they are rarer, too high."
     )
@@ -111,8 +112,8 @@ def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, A
     if crossed:
         text += (
             f" By cross-validation over {crossed['patients']} patients in {crossed['folds']} folds "
-            f"it is {_number(crossed['ece'])}; perfect calibration would show "
-            f"{_number(crossed['ece_if_perfect'])} on as many images, by chance alone."
+            f"it is {digits(crossed['ece'])}; perfect calibration would show "
+            f"{digits(crossed['ece_if_perfect'])} on as many images, by chance alone."
         )
     exceptions = [f"{name}: {method}." for name, method in calibration["exceptions"].items()]
     return "\n".join(["## Calibration\n", text, *exceptions, ""])
@@ -173,9 +174,5 @@ def _describe_limits(description: Mapping[str, Any]) -> str:
 
 def _measure(value: float | None, bounds: list[float] | None) -> str:
     if value is None or bounds is None:
-        return _number(value)
+        return digits(value)
     return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -9,7 +9,7 @@ from typing import Final
 
 from training.errors import DataError
 
-_AGE: Final = re.compile(r"(\d+)(?:\.0+)?([YMWD]?)")
+_AGE: Final = re.compile(r"(\d{1,6})(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
 """The 2017 table holds mistyped ages up to 414 years."""

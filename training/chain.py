@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from training.calibrate import (
     calibrate_after_loss,
     cross_calibrate,
     cross_validate_calibration,
-    scalings_to_dicts,
 )
 from training.config import TrainConfig
 from training.data import DataFolder
@@ -32,10 +32,11 @@ from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.localise import find_and_read_boxes
 from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
+from training.platt import sigmoid
 from training.prepare import Cache
 from training.record import CALIBRATION, write_json, write_record
 from training.split import Split, assign_folds
-from training.table import Row
+from training.table import Row, stack_labels
 
 
 def train(
@@ -60,7 +61,10 @@ def train(
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     """Do what a run begun by `train` still lacks."""
     _check(config, data)
-    (fit_folds if config.folds else fit)(config, data.split, cache, run)
+    if config.folds:
+        fit_folds(config, data.split, cache, run)
+    else:
+        fit(config, data.split.train, data.split.validation, cache, run)
     judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle, tell_export
@@ -104,7 +108,8 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     )
     test_logits = predict_logits(network, split.test, cache, config.batch_size)
     scalings, summary = _calibrate(config, split, held_out, held_out_logits)
-    write_json(run / CALIBRATION, {"summary": summary, "findings": scalings_to_dicts(scalings)})
+    findings = [asdict(scaling) for scaling in scalings]
+    write_json(run / CALIBRATION, {"summary": summary, "findings": findings})
     thresholds = [scaling.threshold for scaling in scalings]
     scored = {
         "validation": Scored(held_out, apply_scaling(scalings, held_out_logits)),
@@ -153,9 +158,9 @@ def _calibrate(
 
     With folds the summary's error after it is that of each fold calibrated on the others.
     """
-    labels = np.array([row.labels for row in rows])
+    labels = stack_labels(rows)
     patients = np.array([row.patient for row in rows])
-    learnt = np.array([row.labels for row in split.train])
+    learnt = stack_labels(learnt_rows(split) if config.folds else split.train)
     slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
     honest = logits * slopes + shifts
     scalings = calibrate_after_loss(logits, labels, slopes, shifts)
@@ -167,7 +172,7 @@ def _calibrate(
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
         "split": f"out of {config.folds} folds" if config.folds else "validation",
-        "ece_before": mean_calibration_error(labels, 1 / (1 + np.exp(-honest))),
+        "ece_before": mean_calibration_error(labels, sigmoid(honest)),
         "ece_after": mean_calibration_error(labels, probabilities),
         "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
         if len(set(patients)) >= FOLDS

@@ -10,14 +10,14 @@ from contract.findings import FINDINGS
 from training.metrics import (
     Floats,
     Ranker,
-    draw_patient_weights,
     interval,
     mean_defined,
     mean_resampled,
     measure_resamples,
     or_none,
 )
-from training.table import Row
+from training.patients import Resamples, resample_patients
+from training.table import Row, stack_labels
 
 _MEASURES = ("auroc", "auprc")
 
@@ -35,9 +35,9 @@ def compare(
     both cancels out. `share_above_zero` is the share of resamples in which the second is better; it
     and the interval are None where fewer than MIN_PATIENTS have a finding, or lack it.
     """
-    labels = np.array([row.labels for row in rows])
-    weights = draw_patient_weights(np.array([row.patient for row in rows]), resamples, seed)
-    whole, drawn = zip(*(_measure(labels, one, weights) for one in (first, second)), strict=True)
+    labels = stack_labels(rows)
+    draws = resample_patients(np.array([row.patient for row in rows]), resamples, seed)
+    whole, drawn = zip(*(_measure(labels, one, draws) for one in (first, second)), strict=True)
     names = ["macro", *FINDINGS]
     positives = [None, *labels.sum(axis=0).tolist()]
     return {
@@ -92,12 +92,12 @@ def _sign(value: float) -> str:
 
 
 def _measure(
-    labels: NDArray[np.int_], probabilities: NDArray[np.floating[Any]], weights: NDArray[np.float32]
+    labels: NDArray[np.int_], probabilities: NDArray[np.floating[Any]], draws: Resamples
 ) -> tuple[Floats, Floats]:
     """Return AUROC and AUPRC of macro and every finding, [15,2], and resampled, [R,15,2]."""
     rankers = [Ranker(labels[:, f], probabilities[:, f]) for f in range(len(FINDINGS))]
     whole = np.array([ranker.measure() for ranker in rankers])
-    drawn = measure_resamples(rankers, weights)
+    drawn = measure_resamples(rankers, draws)
     macro = [mean_defined(column) for column in whole.T]
     means = [mean_resampled(drawn[:, :, m], whole[:, m]) for m in range(len(_MEASURES))]
     macro_drawn = np.stack(means, axis=1)[:, np.newaxis]

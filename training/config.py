@@ -31,43 +31,43 @@ _INSIDE: Final = {"learning_rate": math.inf, "validation_share": 1, "test_share"
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Lengths of training in epochs, shares between 0 and 1, sizes in pixels.
-
-    `pretrained` is empty (from scratch), "imagenet" (Keras downloads the weights) or the path of a
-    Keras weights file of the backbone without its top; not for `small`. `widths` and `blocks` shape
-    `small` only: channels and residual blocks per stage, each stage halving the side; with
-    `local_contrast` it also sees what each point differs by from its surroundings. `patience` is
-    after how many epochs without a better validation AUROC training ends early; `clip_norm` is the
-    largest length of all gradients together, 0 for no limit; `test_share` counts only where the
-    data come without official lists; `pixel_scaling` is not for `small`: ImageNet's in one channel
-    ("grey") or three, or one channel between -1024 and 1024. With `folds` of 2 or more, as many
-    networks are fitted, each without one fold of the patients, and answer together; with 0 it is
-    one, and validation selects its epoch.
-    """
+    """One training run. Lengths of training in epochs, shares between 0 and 1, sizes in pixels."""
 
     input_size: int
     backbone: Backbone
     epochs: int = 40
     patience: int = 40
+    """Epochs without a better validation AUROC after which training ends early."""
     widths: tuple[int, ...] = (32, 64, 128, 256)
+    """Channels of each stage of `small`; each stage after the first halves the side."""
     blocks: tuple[int, ...] = (1, 2, 2, 2)
+    """Residual blocks of each stage of `small`."""
     local_contrast: bool = True
+    """Whether `small` also sees what each point differs by from its surroundings."""
     pretrained: str = ""
+    """"imagenet" (Keras downloads the weights), the path of a Keras weights file of the backbone
+    without its top, or empty (from scratch); not for `small`."""
     pixel_scaling: PixelScaling = "imagenet"
+    """ImageNet's in three channels or in one ("grey"), or one channel between -1024 and 1024; not
+    for `small`."""
     dropout: float = 0.2
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
+    """Largest length of all gradients together; 0 for no limit."""
     ema_momentum: float = 0.99
     loss: Loss = "cross_entropy"
     label_smoothing: float = 0.0
     precision: Precision = "float32"
     augment: bool = True
     folds: int = 0
+    """With 2 or more, as many networks are fitted, each without one fold of the patients, and
+    answer together; with 0 it is one, and validation selects its epoch."""
     validation_share: float = 0.15
     test_share: float = 0.2
+    """Counts only where the data come without official lists."""
     bootstrap_resamples: int = 1000
     seed: int = 20
 

@@ -1,8 +1,9 @@
 """A data folder -> its label tables, split and image files.
 
-Two layouts are known. NIH: one `Data_Entry*.csv`, with or without `train_val_list.txt` and
-`test_list.txt`. One-hot: `train*.csv`, `valid*.csv` and `test*.csv`. Images lie anywhere below the
-folder, behind symbolic links too, and are found by the names of the tables, with or without ending.
+Two layouts are known. NIH: one `Data_Entry*.csv`, or Kaggle's `sample_labels.csv`, with or without
+`train_val_list.txt` and `test_list.txt`. One-hot: `train*.csv`, `valid*.csv` and `test*.csv`.
+Images lie anywhere below the folder, behind symbolic links too, and are found by the names of the
+tables, with or without ending.
 """
 
 import hashlib
@@ -63,7 +64,7 @@ def read_folder(
 
 
 def _find_tables(folder: Path) -> list[Path]:
-    nih = _glob(folder, "Data_Entry")
+    nih = _glob(folder, "Data_Entry") or _glob(folder, "sample_labels")
     if len(nih) > 1:
         names = ", ".join(path.name for path in nih)
         raise DataError(f"{folder} holds several NIH tables ({names}); keep one.")

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from contract.findings import FINDINGS
 from training.metrics import (
     Ranker,
-    draw_patient_weights,
     interval,
     mean_calibration_error,
     mean_defined,
@@ -18,9 +17,10 @@ from training.metrics import (
     or_none,
 )
 from training.operating import OperatingPoint, measure_points
+from training.patients import resample_patients
 from training.reliability import measure_calibration
 from training.subgroups import measure_subgroups
-from training.table import Row
+from training.table import Row, stack_labels
 
 
 def evaluate(
@@ -41,17 +41,17 @@ def evaluate(
     that define it for all its findings. What is undefined, as AUROC without a positive or an
     interval from fewer than MIN_PATIENTS, is None.
     """
-    labels = np.array([row.labels for row in rows])
+    labels = stack_labels(rows)
     scores = np.asarray(probabilities, np.float64)
-    weights = draw_patient_weights(np.array([row.patient for row in rows]), resamples, seed)
+    draws = resample_patients(np.array([row.patient for row in rows]), resamples, seed)
     rankers = [Ranker(labels[:, f], scores[:, f]) for f in range(len(FINDINGS))]
     whole = np.array([ranker.measure() for ranker in rankers])
-    resampled = measure_resamples(rankers, weights)
+    resampled = measure_resamples(rankers, draws)
     shares = {
         **dict(zip(FINDINGS, labels.mean(axis=0).tolist(), strict=True)),
         **(prevalence or {}),
     }
-    measured = measure_points(labels, scores, points or [[]] * len(FINDINGS), shares, weights)
+    measured = measure_points(labels, scores, points or [[]] * len(FINDINGS), shares, draws)
     return {
         "images": len(rows),
         "patients": len({row.patient for row in rows}),
@@ -72,12 +72,12 @@ def evaluate(
                 "auprc_ci": interval(resampled[:, f, 1]),
                 "threshold": float(thresholds[f]),
                 **_rates(labels[:, f], scores[:, f] >= thresholds[f]),
-                **measure_calibration(labels[:, f].astype(float), scores[:, f], weights),
+                **measure_calibration(labels[:, f].astype(float), scores[:, f], draws),
                 "operating_points": measured[f],
             }
             for f, name in enumerate(FINDINGS)
         ],
-        "subgroups": measure_subgroups(rows, scores, weights),
+        "subgroups": measure_subgroups(rows, scores, draws),
     }
 
 
@@ -86,11 +86,14 @@ def format_report(report: dict[str, Any]) -> str:
     lines = [f"{'':20}{'AUROC':>7}  {'95 % interval':15}{'AUPRC':>6}{'positive':>10}"]
     for finding in report["findings"]:
         low_high = _format_interval(finding["auroc_ci"])
-        auroc, auprc = _format(finding["auroc"]), _format(finding["auprc"])
+        auroc, auprc = digits(finding["auroc"]), digits(finding["auprc"])
         name, positives = finding["name"], finding["positives"]
         lines.append(f"{name:20}{auroc:>7}  {low_high:15}{auprc:>6}{positives:>10}")
-    macro, low_high = _format(report["macro_auroc"]), _format_interval(report["macro_auroc_ci"])
-    lines.append(f"{'macro':20}{macro:>7}  {low_high:15}{_format(report['macro_auprc']):>6}")
+    macro, low_high = (
+        digits(report["macro_auroc"]),
+        _format_interval(report["macro_auroc_ci"]),
+    )
+    lines.append(f"{'macro':20}{macro:>7}  {low_high:15}{digits(report['macro_auprc']):>6}")
     lines.append(
         f"{report['images']} images of {report['patients']} patients, ECE {report['ece']:.3f}, "
         f"Brier {report['brier']:.3f}"
@@ -106,7 +109,8 @@ def _rates(labels: NDArray[np.int_], called: NDArray[np.bool_]) -> dict[str, flo
     }
 
 
-def _format(value: float | None) -> str:
+def digits(value: float | None) -> str:
+    """Three digits; a dash for what is not measured."""
     return "-" if value is None else f"{value:.3f}"
 
 

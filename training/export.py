@@ -80,10 +80,13 @@ def tell_export(bundle: Path) -> str:
         return f"exported {bundle}, in float32 only: INT8 needs the run's --data"
     if int8["kept"]:
         return f"exported {bundle}, in float32 and INT8"
-    change = int8["macro_auroc_change"]
-    lost = "cannot be judged" if change is None else f"changes macro AUROC by {change:+.4f}"
-    limit = int8["macro_auroc_fall_limit"]
-    return f"exported {bundle}, in float32 only: INT8 {lost}, and a fall of {limit} is allowed"
+    change, limit = int8["macro_auroc_change"], int8["macro_auroc_fall_limit"]
+    lost = (
+        "cannot be judged"
+        if change is None
+        else f"lowers macro AUROC by {-change:.5f}, more than the {limit} allowed"
+    )
+    return f"exported {bundle}, in float32 only: INT8 {lost}"
 
 
 def _quantise(

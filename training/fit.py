@@ -17,54 +17,52 @@ from training.checkpoint import (
     is_over,
     load_state,
     save_state,
+    state_arrays,
 )
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
 from training.errors import RunError
-from training.losses import build_loss, share_of_positives
+from training.losses import Floats, build_loss, share_of_positives
 from training.metrics import macro_auroc
 from training.network import build_ensemble, build_network
 from training.prepare import Cache
 from training.progress import Journal, ProgressBar
-from training.split import Split
-from training.table import Row
+from training.room import require_room
+from training.table import Row, stack_labels
 
 WEIGHTS: Final = "best.weights.h5"
 
 
-def fit(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
-    """Train on `split.train`, select on `split.validation`; writes WEIGHTS and HISTORY into `run`.
-
-    The weights judged and kept are the exponential moving average of the trained ones. Goes on
-    after the last whole epoch where `run` holds an unfinished fit.
-    """
-    fit_rows(config, split.train, split.validation, cache, run)
-
-
-def fit_rows(
+def fit(
     config: TrainConfig,
     rows: Sequence[Row],
     validation: Sequence[Row],
     cache: Cache,
     run: Path,
+    shares: Floats | None = None,
     watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Do what `fit` does on any rows; without validation the last epoch's weights are kept.
+    """Train on `rows`, select the epoch on `validation`; writes WEIGHTS and HISTORY into `run`.
 
-    `watchers` are called after our own callbacks. One that stops the fit within an epoch ends that
-    epoch: it is judged like a whole one.
+    Without validation the last epoch's weights are kept. The weights judged and kept are the
+    exponential moving average of the trained ones. Goes on after the last whole epoch where `run`
+    holds an unfinished fit. `shares` of positives, [14], are for the weighted loss; by default
+    those of `rows`. `watchers` are called after our own callbacks; one that stops the fit within an
+    epoch ends that epoch: it is judged like a whole one.
     """
     make_deterministic()
     keras.utils.set_random_seed(config.seed)
-    labels = np.array([row.labels for row in rows])
-    loss = build_loss(config.loss, share_of_positives(labels), config.label_smoothing)
-    steps = math.ceil(len(labels) / config.batch_size)
+    if shares is None:
+        shares = share_of_positives(stack_labels(rows))
+    loss = build_loss(config.loss, shares, config.label_smoothing)
+    steps = math.ceil(len(rows) / config.batch_size)
     scope, devices = use_all_devices()
     with scope:
         # A state replaces every weight, so nothing is fetched for it.
         first = replace(config, pretrained="") if has_state(run) else config
         network = build_network(first, config.precision)
+        _settle_norms(network, config.epochs * steps)
         model = keras.Model(network.input, network.output["logits"])
         # On two CPU cores XLA took 30 % longer per step than TensorFlow without it.
         compiled = "auto" if keras.backend.backend() == "jax" else False
@@ -97,6 +95,17 @@ def fit_rows(
         callbacks=callbacks,
         verbose=0,
     )
+
+
+def _settle_norms(network: keras.Model, steps: int) -> None:
+    """Let the moving statistics of batch normalisation forget all but the last tenth of the fit.
+
+    Keras keeps some 100 batches: after 60 steps more than half would still be the initial 0 and 1,
+    and the network that is measured another one than was trained.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, max(0.0, 1.0 - 10.0 / steps))
 
 
 def load_best(config: TrainConfig, run: Path) -> keras.Model:
@@ -145,6 +154,7 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The loss of epoch {epoch + 1} is {logs['loss']}: the steps were too large. Begin "
                 "anew with a smaller learning_rate or clip_norm."
             )
+        require_room(self._run, 2 * sum(array.nbytes for array in state_arrays(self.model)))
         weights = self.model.trainable_variables
         trained = _copy(weights)
         self.model.optimizer.finalize_variable_values(weights)

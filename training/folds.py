@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from training.config import TrainConfig
 from training.devices import describe_hardware
-from training.fit import WEIGHTS, fit_rows, load_best, predict_logits
+from training.fit import WEIGHTS, fit, load_best, predict_logits
+from training.losses import share_of_positives
 from training.network import build_ensemble
 from training.prepare import Cache
 from training.split import Split, assign_folds
-from training.table import Row
+from training.table import Row, stack_labels
 from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
 
 OUT_OF_FOLD: Final = "out_of_fold.npy"
-
-Floats = NDArray[np.float32]
 
 
 def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
@@ -40,12 +39,16 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
     rows = learnt_rows(split)
     folds = assign_folds(rows, config.folds, config.seed)
     gpus = describe_hardware()["gpus"]
+    # Those of all, so that one shift undoes the weighted loss of every member.
+    shares = share_of_positives(stack_labels(rows))
     processes = 1 if gpus else min(config.folds, len(os.sched_getaffinity(0)))
     begin = partial(start_fitting, one_core=not gpus)
     with start_workers(processes, begin) as executor, end_on_error():
         with shield_from_ctrl_c():
             jobs = [
-                executor.submit(_fit_member, member, rows, folds == fold, cache, _folder(run, fold))
+                executor.submit(
+                    _fit_member, member, rows, folds == fold, cache, _folder(run, fold), shares
+                )
                 for fold, member in enumerate(_member_configs(config))
             ]
         for job in jobs:
@@ -61,7 +64,7 @@ def learnt_rows(split: Split) -> tuple[Row, ...]:
     return (*split.train, *split.validation)
 
 
-def read_out_of_fold(config: TrainConfig, split: Split, run: Path) -> Floats:
+def read_out_of_fold(config: TrainConfig, split: Split, run: Path) -> NDArray[np.float32]:
     """Return logits of `learnt_rows`, float32[N,14], each of the member that never saw it."""
     rows = learnt_rows(split)
     folds = assign_folds(rows, config.folds, config.seed)
@@ -77,13 +80,14 @@ def _fit_member(
     held_out: NDArray[np.bool_],
     cache: Cache,
     folder: Path,
+    shares: NDArray[np.float64],
 ) -> None:
     folder.mkdir(exist_ok=True)
     parts: dict[bool, list[Row]] = {False: [], True: []}
     for row, out in zip(rows, held_out, strict=True):
         parts[bool(out)].append(row)
     # Without validation: an epoch chosen on the fold would make its answers too good.
-    fit_rows(config, parts[False], (), cache, folder)
+    fit(config, parts[False], (), cache, folder, shares)
     network = load_best(config, folder)
     np.save(folder / OUT_OF_FOLD, predict_logits(network, parts[True], cache, config.batch_size))
 

@@ -16,7 +16,7 @@ from training.metrics import mean_calibration_error
 from training.prepare import Cache
 from training.quantise import quantise, write_int8
 from training.split import SplitName
-from training.table import Row
+from training.table import Row, stack_labels
 
 CALIBRATION_IMAGES: Final = 300
 """At most; NNCF's own default, and enough for the range of every activation."""
@@ -108,7 +108,7 @@ def _compare(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    labels = np.array([row.labels for row in rows])
+    labels = stack_labels(rows)
     macro = compare(rows, float32, int8, resamples, seed)["findings"][0]["auroc"]
     difference = np.abs(float32 - int8)
     return {

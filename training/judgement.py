@@ -17,7 +17,7 @@ from training.overlays import Overlay, draw_overlays
 from training.predictions import PREDICTIONS, write_predictions
 from training.prepare import Cache
 from training.record import REPORT, write_json
-from training.table import Row
+from training.table import Row, stack_labels
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,6 @@ class Scored:
 
     rows: Sequence[Row]
     probabilities: NDArray[np.floating[Any]]
-
-    def labels(self) -> NDArray[np.int_]:
-        """Return the labels of the rows, [N,14]."""
-        return np.array([row.labels for row in self.rows])
 
 
 def judge_set(
@@ -41,7 +37,7 @@ def judge_set(
 ) -> dict[str, Any]:
     """Measure one set, its operating points chosen on validation, or on itself without one."""
     chosen_on = validation or scored
-    points = choose_all_points(chosen_on.labels(), chosen_on.probabilities)
+    points = choose_all_points(stack_labels(chosen_on.rows), chosen_on.probabilities)
     report = evaluate(
         scored.rows,
         scored.probabilities,

@@ -13,7 +13,8 @@ from PIL import Image
 from contract.findings import FINDINGS
 from training.data import walk_files
 from training.errors import DataError
-from training.metrics import Floats, draw_patient_weights, interval, or_none, weigh_shares
+from training.metrics import Floats, interval, or_none, weigh_shares
+from training.patients import Resamples, resample_patients
 from training.table import Row, image_name, open_text
 
 FRAME: Final = 1024
@@ -66,7 +67,9 @@ def read_boxes(path: Path) -> tuple[Box, ...]:
     with open_text(path) as file:
         reader = csv.reader(file)
         next(reader, None)
-        return tuple(_parse_box(f"{path}, line {reader.line_num}", line) for line in reader if line)
+        return tuple(
+            _parse_box(f"{path}, line {reader.line_num}", line) for line in reader if any(line)
+        )
 
 
 def localise(
@@ -99,15 +102,14 @@ def localise(
                     measures[places[image, finding]] = _compare(image_maps[:, :, f], mask)
     patients = np.array([by_image[image].patient for image, _ in boxed])
     named = np.array([finding for _, finding in boxed])
-    weights = draw_patient_weights(patients, resamples, seed)
+    draws = resample_patients(patients, resamples, seed)
     groups = ["all", *[finding for finding in FINDINGS if finding in named]]
     return {
         "images": len(images),
         "map_side": list(maps.shape[1:3]),
         "map_level": MAP_LEVEL,
         "findings": [
-            _summarise(name, measures, (named == name) | (name == "all"), weights)
-            for name in groups
+            _summarise(name, measures, (named == name) | (name == "all"), draws) for name in groups
         ],
     }
 
@@ -150,12 +152,12 @@ def _draw_boxes(boxes: Sequence[Box]) -> NDArray[np.bool_]:
 
 
 def _summarise(
-    name: str, measures: Floats, members: NDArray[np.bool_], weights: NDArray[np.float32]
+    name: str, measures: Floats, members: NDArray[np.bool_], resamples: Resamples
 ) -> dict[str, Any]:
     reached = [measures[:, 1] >= overlap for overlap in _OVERLAPS]
     columns = np.stack([measures[:, 0], measures[:, 1], measures[:, 2], *reached], axis=1)
     inside = np.repeat(members[:, np.newaxis], columns.shape[1], axis=1)
-    whole, drawn = weigh_shares(weights, columns, inside)
+    whole, drawn = weigh_shares(resamples, columns, inside)
     return {
         "name": name,
         "maps": int(members.sum()),
@@ -169,7 +171,8 @@ def _summarise(
 
 
 def _parse_box(where: str, line: list[str]) -> Box:
-    finding = _BOX_NAMES.get(line[1], line[1]) if len(line) > 1 else ""
+    name = line[1].strip() if len(line) > 1 else ""
+    finding = _BOX_NAMES.get(name, name)
     if finding not in FINDINGS:
         raise DataError(f"{where}: unknown finding {finding!r}.")
     try:

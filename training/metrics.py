@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.patients import are_few
+from training.patients import Resamples, are_few
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any] | np.integer[Any]]
@@ -93,26 +93,12 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def draw_patient_weights(
-    patients: NDArray[np.generic], resamples: int, seed: int
-) -> NDArray[np.float32]:
-    """Return how often each image counts in each bootstrap resample of patients, [N,resamples].
-
-    Patients are drawn, not images: images of one patient resemble each other, and drawing them
-    singly would make the intervals too narrow.
-    """
-    _, owner = np.unique(patients, return_inverse=True)
-    count = int(owner.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(resamples)]
-    return np.stack(drawn, axis=1).astype(np.float32)[owner]
-
-
-def measure_resamples(rankers: Sequence[Ranker], weights: NDArray[np.float32]) -> Floats:
-    """Return AUROC and AUPRC of every ranker under every column of [N,R], as [R,len(rankers),2].
+def measure_resamples(rankers: Sequence[Ranker], resamples: Resamples) -> Floats:
+    """Return AUROC and AUPRC of every ranker in every resample, as [R,len(rankers),2].
 
     NaN where fewer than MIN_PATIENTS are positive, or negative.
     """
+    owner, weights = resamples
     parts = []
     for start in range(0, weights.shape[1], _COLUMNS):
         # A copy of its own stays in the processor's cache while all findings are measured.
@@ -120,12 +106,12 @@ def measure_resamples(rankers: Sequence[Ranker], weights: NDArray[np.float32]) -
         parts.append(np.stack([ranker.measure_each(chunk) for ranker in rankers], axis=1))
     measured = np.concatenate(parts)
     positive = np.stack([ranker.positive for ranker in rankers], axis=1)
-    measured[:, are_few(weights, positive) | are_few(weights, ~positive)] = np.nan
+    measured[:, are_few(owner, positive) | are_few(owner, ~positive)] = np.nan
     return measured
 
 
 def mean_resampled(drawn: Floats, whole: Floats) -> Floats:
-    """Return the mean of a resampled measure [R,F] over the findings that `whole` [F] defines, [R].
+    """Return the mean [R] of a resampled measure [R,F] where `whole` [F] is not NaN.
 
     NaN where a resample lacks one of them: a mean over others is another measure, so that a mean
     has no interval where one of its findings has none.
@@ -135,19 +121,20 @@ def mean_resampled(drawn: Floats, whole: Floats) -> Floats:
 
 
 def weigh_shares(
-    weights: NDArray[np.float32], hits: NDArray[np.generic], members: NDArray[np.generic]
+    resamples: Resamples, hits: NDArray[np.generic], members: NDArray[np.generic]
 ) -> tuple[Floats, Floats]:
     """Return the share of members [N,K] that are hits [N,K], in truth [K] and resampled [R,K].
 
     NaN where there is no member, and resampled where members are of fewer than MIN_PATIENTS.
     `hits` may hold any number; it counts where `members` is 1 only.
     """
+    owner, weights = resamples
     inside = members.astype(np.float32)
     struck = inside * hits.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = struck.sum(axis=0, dtype=np.float64) / inside.sum(axis=0, dtype=np.float64)
         drawn = np.asarray((weights.T @ struck) / (weights.T @ inside), np.float64)
-    drawn[:, are_few(weights, members == 1)] = np.nan
+    drawn[:, are_few(owner, members == 1)] = np.nan
     return whole, drawn
 
 

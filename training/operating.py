@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.metrics import Floats, interval, or_none, weigh_shares
+from training.patients import Resamples
 
 FIXED_SENSITIVITY: Final = 0.9
 FIXED_SPECIFICITY: Final = 0.9
@@ -68,7 +69,7 @@ def measure_points(
     probabilities: NDArray[np.floating[Any]],
     points: Sequence[Sequence[OperatingPoint]],
     prevalence: Mapping[str, float],
-    weights: NDArray[np.float32],
+    resamples: Resamples,
 ) -> list[list[dict[str, Any]]]:
     """Return what every operating point of every finding gives on [N,14], with intervals.
 
@@ -76,14 +77,14 @@ def measure_points(
     every finding's share; without it they would tell the make-up of the set instead.
     """
     positive = labels == 1
-    # All points side by side, because every product reads the whole of `weights`.
+    # All points side by side, because every product reads all of their weights.
     columns = [(f, point) for f in range(len(FINDINGS)) for point in points[f]]
     if not columns:
         return [[] for _ in FINDINGS]
     called = np.stack([probabilities[:, f] >= point.threshold for f, point in columns], axis=1)
     members = positive[:, [f for f, _ in columns]]
-    sensitivity = weigh_shares(weights, called, members)
-    specificity = weigh_shares(weights, ~called, ~members)
+    sensitivity = weigh_shares(resamples, called, members)
+    specificity = weigh_shares(resamples, ~called, ~members)
     measured: list[list[dict[str, Any]]] = [[] for _ in FINDINGS]
     for column, (f, point) in enumerate(columns):
         share = prevalence[FINDINGS[f]]

@@ -1,6 +1,6 @@
-"""Whether there are enough patients for an interval."""
+"""Bootstrap over patients, and whether there are enough of them for an interval."""
 
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,31 @@ it in 95 of 100 samples do so in 9 with one positive patient, 54 with 2, 72 with
 with 2, 85 with 3, 91 with 5.
 """
 
-_RESAMPLES: Final = 32
-"""So many tell patients apart: two of them are drawn alike in all with a chance of 1 in 10^16."""
+
+class Resamples(NamedTuple):
+    """`owner` int[N]: whose image it is; `weights` float32[N,R]: how often each resample has it."""
+
+    owner: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+    def of(self, members: NDArray[np.intp]) -> Self:
+        """Return the same resamples of some of the images, given by their places."""
+        return type(self)(self.owner[members], self.weights[members])
 
 
-def are_few(weights: NDArray[np.float32], members: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return for each column of members [N,K] whether they are of fewer than MIN_PATIENTS, [K].
+def resample_patients(patients: NDArray[np.generic], count: int, seed: int) -> Resamples:
+    """Draw `count` bootstrap resamples of the patients [N] of images.
 
-    Whose image is whose is seen in `weights` [N,resamples] of `draw_patient_weights`: images of one
-    patient are drawn together, and so weigh the same.
+    Patients are drawn, not images: images of one patient resemble each other, and drawing them
+    singly would make the intervals too narrow.
     """
-    _, patients = np.unique(weights[:, :_RESAMPLES], axis=0, return_inverse=True)
-    return np.array([len(np.unique(patients[one])) < MIN_PATIENTS for one in members.T])
+    _, owner = np.unique(patients, return_inverse=True)
+    people = int(owner.max()) + 1
+    rng = np.random.default_rng(seed)
+    drawn = [np.bincount(rng.integers(0, people, people), minlength=people) for _ in range(count)]
+    return Resamples(owner, np.stack(drawn, axis=1).astype(np.float32)[owner])
+
+
+def are_few(owner: NDArray[np.intp], members: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return for each column of members [N,K] whether they are of fewer than MIN_PATIENTS, [K]."""
+    return np.array([len(np.unique(owner[one])) < MIN_PATIENTS for one in members.T])

@@ -21,7 +21,7 @@ _IMAGES_PER_PATIENT: Final = 2
 
 
 def draw_phantom(seed: int, findings: tuple[str, ...] = ()) -> NDArray[np.uint8]:
-    """Draw a frontal chest radiograph, uint8[256,256], with the given ones of DRAWN_FINDINGS."""
+    """Draw a frontal chest radiograph, uint8[256,256], with `findings`, of DRAWN_FINDINGS."""
     rng = np.random.default_rng(seed)
     image = Image.new("L", (_SIDE, _SIDE), int(rng.integers(5, 25)))
     draw = ImageDraw.Draw(image)

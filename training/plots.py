@@ -16,7 +16,7 @@ from training.figures import BLUE, GREEN, ORANGE, new_figure, readable, style, t
 from training.metrics import Floats
 from training.split import SplitName
 from training.subgroups import GROUPINGS
-from training.table import Row
+from training.table import Row, stack_labels
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN)
 _SAMPLES: Final = 12
@@ -70,7 +70,7 @@ def draw_frequencies(parts: Parts) -> Figure:
     plot = figure.subplots()
     height = 0.8 / len(parts)
     for place, (name, rows) in enumerate(parts.items()):
-        shares = 100 * _labels(rows).mean(axis=0)
+        shares = 100 * stack_labels(rows).mean(axis=0)
         at = np.arange(len(FINDINGS)) + (place - 1) * height
         plot.barh(at, shares, height, color=_COLOURS[place], label=f"{name} ({len(rows)} images)")
     plot.set_yticks(range(len(FINDINGS)), readable(FINDINGS))
@@ -82,7 +82,7 @@ def draw_frequencies(parts: Parts) -> Figure:
 
 def draw_contributions(rows: Sequence[Row]) -> Figure:
     """Draw what positives and negatives contribute to the loss, before and after weighting."""
-    shares = weigh_contributions(_labels(rows))
+    shares = weigh_contributions(stack_labels(rows))
     figure = new_figure(10, 5)
     plots = figure.subplots(1, 2, sharey=True)
     at = np.arange(len(FINDINGS))
@@ -139,7 +139,3 @@ def draw_samples(rows: Sequence[Row], files: Mapping[str, Path]) -> Figure:
     for plot in figure.axes:
         plot.set_axis_off()
     return figure
-
-
-def _labels(rows: Sequence[Row]) -> NDArray[np.int_]:
-    return np.array([row.labels for row in rows])

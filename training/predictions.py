@@ -62,7 +62,10 @@ def read_predictions(path: Path) -> dict[str, NDArray[np.float64]]:
 def arrange(
     predictions: Mapping[str, NDArray[np.float64]], rows: Sequence[Row], source: Path
 ) -> NDArray[np.float64]:
-    """Return the predictions of rows in their order, float64[N,14]; DataError where one lacks."""
+    """Return the predictions of rows in their order, float64[N,14].
+
+    Raises DataError where a row has no prediction.
+    """
     lacking = [row.image for row in rows if row.image not in predictions]
     if lacking:
         raise DataError(

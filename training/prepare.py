@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from contract.radiograph import read
 from training.errors import CacheError, DataError
 from training.record import replace_text
 from training.room import PIXELS, hold_alone, open_pixels
-from training.sources import SOURCES, Source, hash_sizes, read_source, read_sources
+from training.sources import SOURCES, Source, read_source, read_sources
 from training.workers import end_with_parent, shield_from_ctrl_c, start_workers
 
 _META: Final = "meta.json"
@@ -44,7 +44,10 @@ class Cache:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Map uint8[N,S,S,1] into memory anew, so that a cache is sent to a process cheaply."""
-        pixels: NDArray[np.uint8] = np.load(self.folder / PIXELS, mmap_mode="r")
+        try:
+            pixels: NDArray[np.uint8] = np.load(self.folder / PIXELS, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(self.folder) from error
         return pixels
 
 
@@ -78,19 +81,17 @@ def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
 def _index_prepared(files: dict[str, Path], size: int, folder: Path) -> tuple[dict[str, int], bool]:
     """Return the places of those of `files` that the cache holds, and whether it is filled.
 
-    Raises CacheError where it is filled and something differs.
+    Raises CacheError where it is filled and something differs, or damaged.
     """
     if not (folder / _META).exists():
         return {}, False
-    found = json.loads((folder / _META).read_text())
-    # Without a count it is of a time when the description was written last.
-    prepared = int(found.get(_PREPARED, found["images"]))
-    filled = prepared == found["images"]
-    sources = read_sources(folder, prepared)
-    needed: dict[str, Any] = {"contract_version": CONTRACT_VERSION, "input_size": size}
-    if sources is None:  # then the names and sizes of all files tell
-        needed |= {"images": len(files), "files_sha256": hash_sizes(files)}
-    for key, expected in needed.items():
+    try:
+        found = json.loads((folder / _META).read_text())
+        sources = read_sources(folder, int(found[_PREPARED]))
+        filled = found[_PREPARED] == found["images"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder) from error
+    for key, expected in (("contract_version", CONTRACT_VERSION), ("input_size", size)):
         if found.get(key) != expected:
             if not filled:
                 return {}, False  # begun for something else and never finished: nobody needs it
@@ -98,8 +99,6 @@ def _index_prepared(files: dict[str, Path], size: int, folder: Path) -> tuple[di
                 f"The cache {folder} has another {key} ({found.get(key)}, needed is {expected}); "
                 "delete it or choose another with --cache."
             )
-    if sources is None:
-        return {name: n for n, name in enumerate(sorted(files))} if filled else {}, filled
     index = {
         source.name: n
         for n, source in enumerate(sources)
@@ -114,17 +113,20 @@ def _index_prepared(files: dict[str, Path], size: int, folder: Path) -> tuple[di
     return index, filled
 
 
+def _damaged(folder: Path) -> CacheError:
+    return CacheError(f"The cache {folder} is damaged; delete it or choose another with --cache.")
+
+
 def _fill_cache(files: dict[str, Path], size: int, folder: Path, index: dict[str, int]) -> None:
     names = sorted(files)
     kept = [index[name] for name in itertools.takewhile(index.__contains__, names)]
-    sources = read_sources(folder, max(kept, default=-1) + 1) or []
+    sources = read_sources(folder, max(kept, default=-1) + 1)
     pixels = open_pixels(folder, kept, (len(names), size, size, 1), folder / _META)
     prepared = len(kept)
     description = {
         "contract_version": CONTRACT_VERSION,
         "input_size": size,
         "images": len(names),
-        "files_sha256": hash_sizes(files),
     }
 
     def keep() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +19,17 @@ from contract.bundle import INT8
 _FIXED: Final = ("Parameter", "Constant", "Result")
 _SCALING: Final = ("Convert", "Reshape", "Transpose", "Multiply", "Add", "Subtract")
 
+Sources = dict[str, list[str]]
+"""Operation -> those whose results it takes, constants and parameters left out."""
+
 
 def quantise(bundle: Path, images: Sequence[NDArray[np.uint8]]) -> openvino.Model:
     """Quantise the SavedModel in `bundle` after training, with ranges from images uint8[S,S,1].
 
-    Float32 stay: all before the first convolution, and it too, unless it sees nothing but the 256
-    grey levels in one fixed scale, of which INT8 keeps 231 or more apart; what is normed by the
-    image, or set against its surroundings, has no such range. The head with its maps, their means
-    and the calibration; spatial means.
+    These stay in float32: everything before the first convolution; that convolution, unless its
+    input is the 256 grey levels in one fixed scale, of which INT8 keeps 231 or more apart (what is
+    normed by the image, or set against its surroundings, has no such range); the head, its maps and
+    the calibration; spatial means.
     Inputs and outputs are those of the SavedModel.
     """
     network = openvino.Core().read_model(bundle)
@@ -128,21 +131,35 @@ def _name_float32(network: openvino.Model) -> list[str]:
         for operation in operations
     }
     convolutions = {name for name, kind in kinds.items() if kind == "Convolution"}
-    greys: set[str] = set()
-    after_one: set[str] = set()
-    before_one: set[str] = set()
-    for name, kind in kinds.items():
-        if kind in _SCALING and greys.issuperset(sources[name]):
-            greys.add(name)
-        if any(source in after_one | convolutions for source in sources[name]):
-            after_one.add(name)
-    for name in reversed(kinds):
-        if name in before_one | convolutions:
-            before_one.update(sources[name])
-    firsts = {name for name in kinds if name not in after_one}
-    of_greys = {name for name in firsts & convolutions if greys.issuperset(sources[name])}
-    ends = after_one - before_one
+    after_one = _name_after(convolutions, sources)
+    firsts = kinds.keys() - after_one
+    of_greys = {name for name in convolutions & firsts if _sees_greys(name, kinds, sources)}
+    ends = after_one - _name_before(convolutions, sources)
     return [name for name in kinds if name in firsts - of_greys | ends]
+
+
+def _name_after(seeds: set[str], sources: Sources) -> set[str]:
+    """Name what any of `seeds` leads to; `sources` are in the order of the network."""
+    after: set[str] = set()
+    for name, given in sources.items():
+        if (after | seeds).intersection(given):
+            after.add(name)
+    return after
+
+
+def _name_before(seeds: set[str], sources: Sources) -> set[str]:
+    """Name what leads to any of `seeds`; `sources` are in the order of the network."""
+    before: set[str] = set()
+    for name in reversed(sources):
+        if name in before | seeds:
+            before.update(sources[name])
+    return before
+
+
+def _sees_greys(convolution: str, kinds: Mapping[str, str], sources: Sources) -> bool:
+    """Return whether nothing but scaling lies between the input and a convolution."""
+    before = _name_before({convolution}, sources)
+    return all(kinds[name] in _SCALING for name in before)
 
 
 def _name_sources(operation: openvino.Node) -> list[str]:

@@ -14,7 +14,7 @@ from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
 from training.config import TrainConfig, config_to_dict
 from training.data import DataFolder
-from training.errors import ConfigError
+from training.errors import ConfigError, RunError
 
 RECORD: Final = "run.json"
 CALIBRATION: Final = "calibration.json"
@@ -126,5 +126,8 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text())
+    """Read JSON; raises RunError where the file is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: it is no JSON ({error}).") from error

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.metrics import (
     Floats,
@@ -12,21 +11,22 @@ from training.metrics import (
     interval,
     weigh_shares,
 )
+from training.patients import Resamples
 
 
 def measure_calibration(
-    labels: Floats, probabilities: Floats, weights: NDArray[np.float32]
+    labels: Floats, probabilities: Floats, resamples: Resamples
 ) -> dict[str, Any]:
     """Return ECE, Brier score and reliability bins of one finding, labels and probabilities [N].
 
     A bin holds a tenth of the images: mean probability beside the frequency of the finding, with
-    its interval over resamples of patients, `weights` [N,resamples].
+    its interval over resamples of patients.
     """
     bins = calibration_bins(probabilities)
     members = np.zeros((len(labels), len(bins)), np.float32)
     for n, part in enumerate(bins):
         members[part, n] = 1.0
-    frequencies, drawn = weigh_shares(weights, labels[:, np.newaxis], members)
+    frequencies, drawn = weigh_shares(resamples, labels[:, np.newaxis], members)
     return {
         "ece": expected_calibration_error(labels, probabilities),
         "brier": float(np.mean((probabilities - labels) ** 2)),

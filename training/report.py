@@ -12,7 +12,7 @@ from training.curves import draw_all
 from training.figures import style, to_bytes, to_uri
 from training.overlays import Overlay
 from training.sections import build_body
-from training.table import Row
+from training.table import Row, stack_labels
 
 REPORT_PAGE: Final = "report.html"
 _STYLE: Final = """
@@ -48,7 +48,7 @@ def write_page(
     `reports["about"]` tells name and value of what stands at the head of the page; `rows` and
     `probabilities` [N,14] are those that `part` was measured on.
     """
-    labels = np.array([row.labels for row in rows])
+    labels = stack_labels(rows)
     with style():
         figures = {
             title: to_uri(to_bytes(figure, "svg"), "image/svg+xml")

@@ -1,15 +1,18 @@
-"""Room on disk for the pixels of a cache, for one process at a time."""
+"""Folders held by one process at a time, and room on disk: for the pixels of a cache, for a run."""
 
 import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+from training.errors import RunError
 
 PIXELS: Final = "images.npy"
 
@@ -27,10 +30,20 @@ def hold_alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def require_room(folder: Path, size: int) -> None:
+    """Raise RunError where fewer than `size` bytes are left; h5py can crash on a full disk."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise RunError(
+            f"The disk of {folder} is nearly full: the next epoch needs {size / 1e6:,.1f} MB, "
+            f"{free / 1e6:,.1f} are left. Make room, then: python -m training resume {folder}"
+        )
+
+
 def open_pixels(
     folder: Path, kept: Sequence[int], shape: tuple[int, int, int, int], about: Path
 ) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """Map PIXELS, uint8 of `shape`, for writing; it begins with those of the places `kept`.
+    """Map PIXELS, uint8 of `shape`, for writing; the pixels at the places `kept` come first.
 
     Pixels of another order or number go to a new file, so that who has mapped the old one reads on
     in that; `about`, a file that describes the old ones, is removed first. Raises OSError where

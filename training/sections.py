@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from training.evaluate import digits
 from training.figures import to_uri
 from training.overlays import Overlay
 from training.patients import MIN_PATIENTS
@@ -72,8 +73,8 @@ def _tell_findings(report: Mapping[str, Any]) -> str:
             f"{one['ece']:.3f}",
             f"{one['brier']:.3f}",
             f"{one['threshold']:.3f}",
-            _number(one["sensitivity"]),
-            _number(one["specificity"]),
+            digits(one["sensitivity"]),
+            digits(one["specificity"]),
         ]
         for one in report["findings"]
     ]
@@ -117,7 +118,7 @@ def _tell_subgroups(report: Mapping[str, Any]) -> str:
     ]
     header = ["group", "images", "patients", "mean AUROC", "over findings"]
     by_finding = [
-        [one["name"], *[_number(group["findings"][f]["auroc"]) for group in groups]]
+        [one["name"], *[digits(group["findings"][f]["auroc"]) for group in groups]]
         for f, one in enumerate(report["findings"])
     ]
     note = f"{MEANS_NOTE} report.json has every interval."
@@ -138,9 +139,9 @@ def _tell_localisation(measured: Mapping[str, Any] | None) -> str:
             one["name"],
             str(one["maps"]),
             _with_interval(one, "pointing_game"),
-            _number(one["chance"]),
+            digits(one["chance"]),
             _with_interval(one, "iou"),
-            *[_number(one["iou_above"][overlap]) for overlap in overlaps],
+            *[digits(one["iou_above"][overlap]) for overlap in overlaps],
         ]
         for one in measured["findings"]
     ]
@@ -189,8 +190,4 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]], kind: str = "f
 def _with_interval(values: Mapping[str, Any], name: str) -> str:
     bounds = values[f"{name}_ci"]
     interval = f" ({bounds[0]:.3f} \u2013 {bounds[1]:.3f})" if bounds else ""
-    return _number(values[name]) + interval
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return digits(values[name]) + interval

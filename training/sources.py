@@ -41,21 +41,15 @@ def read_source(name: str, path: Path) -> tuple[Source, bytes]:
     return Source(name, len(content), before.st_mtime_ns, _hash(content)), content
 
 
-def read_sources(folder: Path, count: int) -> list[Source] | None:
+def read_sources(folder: Path, count: int) -> list[Source]:
     """Return the sources of a cache in the order of its pixels, the first `count`.
 
-    None where an older version of this program made the cache and wrote none.
+    Raises OSError, ValueError or TypeError where they cannot be read.
     """
-    if not (folder / SOURCES).exists():
-        return None
+    if not count:
+        return []
     with (folder / SOURCES).open() as lines:
         return [Source(**json.loads(line)) for line in itertools.islice(lines, count)]
-
-
-def hash_sizes(files: dict[str, Path]) -> str:
-    """Return a hash of names and sizes of files (image name -> file)."""
-    listing = "".join(f"{name} {files[name].stat().st_size}\n" for name in sorted(files))
-    return _hash(listing.encode())
 
 
 def _hash(content: bytes) -> str:

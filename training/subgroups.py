@@ -15,7 +15,8 @@ from training.metrics import (
     measure_resamples,
     or_none,
 )
-from training.table import Row
+from training.patients import Resamples
+from training.table import Row, stack_labels
 
 AGE_BANDS: Final = ((0, 17), (18, 39), (40, 59), (60, 79), (80, 120))
 """First and last year of each band."""
@@ -41,17 +42,17 @@ GROUPINGS: Final[Mapping[str, Callable[[Row], str | None]]] = {
 def measure_subgroups(
     rows: Sequence[Row],
     probabilities: NDArray[np.floating[Any]],
-    weights: NDArray[np.float32],
+    resamples: Resamples,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return AUROC with intervals in every group of sex, age and view that the table tells.
 
-    `weights` [N,resamples] are those of the whole set, so that groups are resampled together. A
-    finding without both classes in a group has no AUROC there and no part in the group's mean; one
-    that few patients have or lack has no interval, and leaves the mean without.
+    `resamples` are those of the whole set, so that groups are resampled together. A
+    finding without both classes in a group has no AUROC there and no part in the group's mean. One
+    that too few patients have, or lack, has no interval; then the mean has none either.
     """
     return {
         name: [
-            {"group": group, **_measure_group(rows, probabilities, weights, members)}
+            {"group": group, **_measure_group(rows, probabilities, resamples, members)}
             for group, members in _list_groups([choose(row) for row in rows])
         ]
         for name, choose in GROUPINGS.items()
@@ -70,13 +71,13 @@ def _list_groups(values: list[str | None]) -> list[tuple[str, NDArray[np.intp]]]
 def _measure_group(
     rows: Sequence[Row],
     probabilities: NDArray[np.floating[Any]],
-    weights: NDArray[np.float32],
+    resamples: Resamples,
     members: NDArray[np.intp],
 ) -> dict[str, Any]:
-    labels = np.array([rows[n].labels for n in members])
+    labels = stack_labels([rows[n] for n in members])
     rankers = [Ranker(labels[:, f], probabilities[members, f]) for f in range(len(FINDINGS))]
     whole = np.array([ranker.measure().auroc for ranker in rankers])
-    drawn = measure_resamples(rankers, weights[members])[:, :, 0]
+    drawn = measure_resamples(rankers, resamples.of(members))[:, :, 0]
     return {
         "images": len(members),
         "patients": len({rows[n].patient for n in members}),

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract.findings import FINDINGS
 from training.cells import (
     name_cells,
@@ -71,13 +74,18 @@ def read_table(path: Path) -> tuple[Row, ...]:
             parse = _parse_one_hot
         else:
             raise DataError(_describe_missing(path, columns))
-        lines = [(reader.line_num, cells) for cells in reader if cells]
+        lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
     rows = []
     for line, cells in lines:
         where = f"{path}, line {line}"
         rows.append(parse(where, name_cells(where, columns, cells)))
     _refuse_duplicates(path, rows, [line for line, _ in lines])
     return tuple(rows)
+
+
+def stack_labels(rows: Sequence[Row]) -> NDArray[np.int_]:
+    """Return the labels of rows in their order, [N,14]."""
+    return np.array([row.labels for row in rows])
 
 
 def read_list(path: Path) -> frozenset[str]:
@@ -124,7 +132,7 @@ def image_name(file_name: str) -> str:
 
 
 def _parse_nih(where: str, values: Mapping[str, str]) -> Row:
-    names = read_cell(where, values, "Finding Labels").split("|")
+    names = [name.strip() for name in read_cell(where, values, "Finding Labels").split("|")]
     unknown = [name for name in names if name != NO_FINDING and name not in FINDINGS]
     if unknown:
         raise DataError(f"{where}, column 'Finding Labels': unknown finding {unknown[0]!r}.")

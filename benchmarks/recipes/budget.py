@@ -20,7 +20,7 @@ import keras
 from benchmarks.recipes import ENDLESS
 from training.checkpoint import best_epoch
 from training.config import TrainConfig
-from training.fit import fit_rows
+from training.fit import fit
 from training.prepare import Cache
 from training.progress import HISTORY
 from training.record import read_json, write_json
@@ -115,7 +115,7 @@ def fit_within(
     if config.epochs < ENDLESS:
         config = stretch(config, count_epochs(budget_s, steps * costs.step_s + costs.judging_s))
     clock = Clock(budget_s, costs, file)
-    fit_rows(config, split.train, split.validation, cache, run, [clock])
+    fit(config, split.train, split.validation, cache, run, watchers=[clock])
     epochs = clock.steps / steps
     return config, {
         "cpu_s": clock.used_s,
@@ -131,7 +131,7 @@ def measure_costs(config: TrainConfig, split: Split, cache: Cache) -> Costs:
     rows, validation = split.train[:count], split.validation[:count]
     clock = Clock(math.inf, Costs(0.0, 0.0, 0.0))
     with TemporaryDirectory() as folder:
-        fit_rows(stretch(config, 2), rows, validation, cache, Path(folder), [clock])
+        fit(stretch(config, 2), rows, validation, cache, Path(folder), watchers=[clock])
     first, second = clock.judgings_s
     judging_s = second * len(split.validation) / len(validation)
     return Costs(clock.step_s, first - second + judging_s, judging_s)

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from benchmarks.recipes.command import build_parser, fit_and_print
 from benchmarks.recipes.job import Job
 from training.config import PROFILES, TrainConfig
 from training.metrics import macro_auroc
+from training.table import stack_labels
 
 _OURS: Final = replace(PROFILES["demo"], folds=0, input_size=128)
 CHOICES: Final = {
@@ -68,7 +67,7 @@ def format_choices(jobs: Sequence[Job]) -> str:
 
 def judge(job: Job) -> float:
     """Return the macro AUROC of a finished job on the validation images."""
-    labels = np.array([row.labels for row in job.split.validation])
+    labels = stack_labels(job.split.validation)
     return float(macro_auroc(labels, job.logits()[0]))
 
 

@@ -10,14 +10,14 @@ from benchmarks.recipes.job import Job
 from training.compare import compare
 from training.metrics import (
     Ranker,
-    draw_patient_weights,
     interval,
     mean_defined,
     mean_resampled,
     measure_auroc,
     measure_resamples,
 )
-from training.table import Row
+from training.patients import resample_patients
+from training.table import Row, stack_labels
 
 _COLUMNS: Final = (
     "recipe, seed",
@@ -77,10 +77,10 @@ def _format_job(job: Job) -> str:
 
 def _measure(rows: Sequence[Row], logits: Floats) -> str:
     # Of logits, not of probabilities: AUROC is the same, and far ones stay apart.
-    labels = np.array([row.labels for row in rows])
-    weights = draw_patient_weights(np.array([row.patient for row in rows]), _RESAMPLES, _SEED)
+    labels = stack_labels(rows)
+    draws = resample_patients(np.array([row.patient for row in rows]), _RESAMPLES, _SEED)
     rankers = [Ranker(*pair) for pair in zip(labels.T, logits.T, strict=True)]
-    drawn = measure_resamples(rankers, weights)[:, :, 0]
+    drawn = measure_resamples(rankers, draws)[:, :, 0]
     whole = measure_auroc(labels, logits)
     return _format(mean_defined(whole), interval(mean_resampled(drawn, whole)), ".3f")
 

@@ -74,7 +74,7 @@ def test_finding_without_positives_gets_a_threshold_that_says_so(
     labels[:, 3] = 0
     scaling = calibrate(logits, labels)[3]
     assert scaling.threshold == 0.5
-    assert scaling.threshold_rule == "0.5, because validation holds only one class"
+    assert scaling.threshold_rule == "Youden: 0.5, as there is only one class"
 
 
 def test_reversed_logits_are_not_turned_round(logits: np.ndarray, labels: np.ndarray) -> None:

@@ -82,6 +82,13 @@ def test_two_files_of_one_image_are_named(drawn_folder: Path, tmp_path: Path) ->
         read_folder(folder, CONFIG)
 
 
+def test_sample_of_kaggle_is_read_as_it_is_shipped(drawn_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(drawn_folder, tmp_path / "data")
+    (table,) = folder.glob("Data_Entry*.csv")
+    table.rename(folder / "sample_labels.csv")
+    assert len(read_folder(folder, read_config("smoke")).files) == 120
+
+
 @pytest.mark.parametrize(
     ("there", "missing"),
     [("train_val_list.txt", "test_list.txt"), ("test_list.txt.gz", "train_val_list.txt")],

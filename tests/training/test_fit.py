@@ -1,3 +1,4 @@
+import csv
 import json
 import subprocess
 import sys
@@ -7,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training.conftest import SmokeRun
 from training.checkpoint import History, save_state
 from training.config import read_config
 from training.errors import ConfigError, RunError
 from training.phantom import draw_phantom
 from training.prepare import Cache
+from training.progress import HISTORY
 from training.quiet import start_keras
+from training.room import require_room
 from training.table import Row
 
 # Keras 3.15 converts tensors in a way that numpy 2 warns of.
@@ -34,20 +38,19 @@ from training.config import read_config
 from training.fit import fit
 from training.phantom import draw_phantom
 from training.prepare import Cache
-from training.split import Split
 from training.table import Row
 
 changes = ["epochs=1", "batch_size=8", "augment=false", "dropout=0", "clip_norm=0"]
 config = read_config("smoke", changes)
 rng = np.random.default_rng(5)
 rows = [
-    Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(22)
+    Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(20)
 ]
 image = draw_phantom(1)[::4, ::4, None]
 run.mkdir()
 np.save(run / "images.npy", np.stack([image] * len(rows)))
 cache = Cache(run, {row.image: n for n, row in enumerate(rows)})
-fit(config, Split(tuple(rows[:16]), tuple(rows[16:20]), tuple(rows[20:]), "test"), cache, run)
+fit(config, rows[:16], rows[16:20], cache, run)
 (run / "devices.json").write_text(json.dumps(len(tf.config.list_logical_devices("CPU"))))
 """
 
@@ -122,23 +125,51 @@ def test_fit_that_has_not_begun_is_not_over() -> None:
     assert not is_over([], read_config("smoke", ["patience=0"]))
 
 
+def test_network_that_is_measured_after_a_short_fit_is_the_one_that_was_trained(
+    smoke: SmokeRun,
+) -> None:
+    """With the initial statistics of normalisation validation would lose five times more."""
+    *_, last = csv.DictReader((smoke.run / HISTORY).read_text().splitlines())
+    assert float(last["val_loss"]) < 1.5 * float(last["loss"])
+
+
+def test_disk_that_is_nearly_full_ends_the_fit_before_anything_is_torn(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"nearly full: .* Make room, then: python"):
+        require_room(tmp_path, 1 << 60)
+    require_room(tmp_path, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_damaged_state_is_said_so(tmp_path: Path, content: bytes) -> None:
+    start_keras()
+    import keras
+
+    from training.checkpoint import STATE, load_state
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adamw")
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(RunError, match=r"is damaged .* the fit begins anew"):
+        load_state(tmp_path, model)
+
+
 def test_loss_that_is_no_number_any_more_ends_the_fit_with_advice(tmp_path: Path) -> None:
     start_keras()
-    from training.fit import fit_rows
+    from training.fit import fit
 
     config = read_config("smoke", ["learning_rate=1e30", "clip_norm=0", "batch_size=2"])
     np.save(tmp_path / "images.npy", np.stack([draw_phantom(n)[::4, ::4, None] for n in range(8)]))
     rows = [Row(f"{n}", f"{n}", (n % 2,) * 14) for n in range(8)]
     cache = Cache(tmp_path, {row.image: n for n, row in enumerate(rows)})
     with pytest.raises(RunError, match=r"loss of epoch \d+ is nan.* smaller learning_rate"):
-        fit_rows(config, rows, (), cache, tmp_path)
+        fit(config, rows, (), cache, tmp_path)
 
 
 def test_fit_that_goes_on_does_not_ask_for_the_weights_it_began_from(tmp_path: Path) -> None:
     start_keras()
     import keras
 
-    from training.fit import _build_optimizer, fit_rows
+    from training.fit import _build_optimizer, fit
     from training.network import build_network
 
     published, run = tmp_path / "notop.weights.h5", tmp_path / "run"
@@ -155,6 +186,6 @@ def test_fit_that_goes_on_does_not_ask_for_the_weights_it_began_from(tmp_path: P
     model.optimizer.build(model.trainable_variables)
     save_state(run, model, [{"loss": 0.7}])
     published.unlink()
-    fit_rows(config, rows, (), cache, run)
+    fit(config, rows, (), cache, run)
     with pytest.raises(ConfigError, match="There is no file"):
-        fit_rows(config, rows, (), cache, tmp_path / "begun anew")
+        fit(config, rows, (), cache, tmp_path / "begun anew")

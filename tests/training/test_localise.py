@@ -93,6 +93,7 @@ def test_infiltrate_of_the_box_list_is_infiltration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        (",,,\n a.png , Masses ,1,2,3,4", "line 3: unknown finding 'Masses'"),
         ("a.png,Masses,1,2,3,4", "line 2: unknown finding 'Masses'"),
         ("a.png,Mass,1,2,wide,4", "line 2: expected x, y, width and height"),
         ("a.png,Mass,1000,2,300,4", "line 2: the box does not lie within 1024"),

@@ -10,13 +10,13 @@ from contract.findings import FINDINGS
 from training.metrics import (
     Ranker,
     calibration_bins,
-    draw_patient_weights,
     expected_calibration_error,
     interval,
     macro_auroc,
     mean_resampled,
     measure_resamples,
 )
+from training.patients import resample_patients
 from training.table import read_table
 
 
@@ -43,11 +43,11 @@ def test_all_resamples_at_once_equal_each_one_weighed_by_scikit_learn(
 ) -> None:
     labels = rng.integers(0, 2, (90, 3))
     scores = np.round(rng.normal(size=(90, 3)), 1)
-    weights = draw_patient_weights(rng.integers(0, 30, 90), resamples=70, seed=2)
+    resamples = resample_patients(rng.integers(0, 30, 90), count=70, seed=2)
     rankers = [Ranker(labels[:, f], scores[:, f]) for f in range(3)]
-    measured = measure_resamples(rankers, weights)
+    measured = measure_resamples(rankers, resamples)
     for r, f in [(0, 0), (33, 1), (69, 2)]:
-        given = {"sample_weight": weights[:, r]}
+        given = {"sample_weight": resamples.weights[:, r]}
         expected = [
             measure(labels[:, f], scores[:, f], **given)
             for measure in (roc_auc_score, average_precision_score)
@@ -74,7 +74,7 @@ def test_scores_that_are_no_numbers_rank_nothing() -> None:
 
 def test_bootstrap_draws_all_images_of_a_patient_together() -> None:
     patients = np.array(["a", "b", "a", "c", "b"])
-    weights = draw_patient_weights(patients, resamples=50, seed=1)
+    weights = resample_patients(patients, count=50, seed=1).weights
     assert np.array_equal(weights[0], weights[2])
     assert np.array_equal(weights[1], weights[4])
     assert set(weights[[0, 1, 3]].sum(axis=0)) == {3}
@@ -94,8 +94,8 @@ def test_interval_needs_five_patients_with_the_finding_and_five_without_it(
     """Several images of one patient are no more patients."""
     owner = np.concatenate([np.repeat(np.arange(patients), 3), np.arange(100, 400)])
     labels = np.where(np.arange(len(owner)) < 3 * patients, rare, 1 - rare)
-    weights = draw_patient_weights(owner, resamples=40, seed=1)
-    drawn = measure_resamples([Ranker(labels, rng.normal(size=len(owner)))], weights)
+    resamples = resample_patients(owner, count=40, seed=1)
+    drawn = measure_resamples([Ranker(labels, rng.normal(size=len(owner)))], resamples)
     for measure in range(2):
         assert (interval(drawn[:, 0, measure]) is None) == (patients < 5)
 

@@ -108,6 +108,32 @@ def test_one_channel_shows_the_first_kernels_what_three_equal_ones_showed_them(
     assert found.std() > 0.1
 
 
+def test_one_channel_and_three_equal_ones_are_one_network_where_the_stem_has_a_bias(
+    tmp_path: Path,
+) -> None:
+    start_keras()
+    import keras
+
+    from training.network import build_network
+
+    keras.utils.set_random_seed(7)
+    file = tmp_path / "notop.weights.h5"
+    published = keras.applications.ConvNeXtTiny(
+        include_top=False, weights=None, include_preprocessing=False
+    )
+    published.save_weights(file)
+    image = np.stack([draw_phantom(seed)[:64, :64, None] for seed in range(2)])
+    found, expected = (
+        np.asarray(keras.Model(network.input, network.layers[-8].output)(image))
+        for network in (
+            build_network(read_config("convnext", ["input_size=64", f"pretrained={file}", scaling]))
+            for scaling in ("pixel_scaling=grey", "pixel_scaling=imagenet")
+        )
+    )
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_file_that_is_missing_or_of_another_network_is_named(tmp_path: Path) -> None:
     import keras
 

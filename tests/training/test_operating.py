@@ -4,8 +4,9 @@ from sklearn.metrics import precision_score, recall_score
 
 from contract.findings import FINDINGS
 from training.calibrate import apply_scaling, calibrate
-from training.metrics import draw_patient_weights, interval, weigh_shares
+from training.metrics import interval, weigh_shares
 from training.operating import OperatingPoint, choose_points, measure_points
+from training.patients import resample_patients
 
 LABELS = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0])
 PROBABILITIES = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
@@ -59,10 +60,10 @@ def measured(labels: np.ndarray, prevalence: float) -> dict[str, float]:
     table, probabilities = (
         np.tile(a[:, None], (2, len(FINDINGS))) for a in (labels, PROBABILITIES)
     )
-    weights = draw_patient_weights(np.arange(20), resamples=20, seed=1)
+    resamples = resample_patients(np.arange(20), count=20, seed=1)
     points = [[OperatingPoint("by hand", 0.65)]] * len(FINDINGS)
     shares = dict.fromkeys(FINDINGS, prevalence)
-    return measure_points(table, probabilities, points, shares, weights)[0][0]
+    return measure_points(table, probabilities, points, shares, resamples)[0][0]
 
 
 def test_predictive_values_at_the_prevalence_of_the_set_are_those_counted_in_it() -> None:
@@ -93,11 +94,11 @@ def test_youden_point_and_threshold_of_the_bundle_are_one_even_where_gains_are_e
 
 
 def test_rates_of_four_patients_have_no_interval() -> None:
-    weights = draw_patient_weights(np.arange(10), resamples=20, seed=1)
-    rates, drawn = weigh_shares(weights, PROBABILITIES[:, None] >= 0.65, LABELS[:, None])
+    resamples = resample_patients(np.arange(10), count=20, seed=1)
+    rates, drawn = weigh_shares(resamples, PROBABILITIES[:, None] >= 0.65, LABELS[:, None])
     assert rates == pytest.approx(0.75)
     assert interval(drawn[:, 0]) is None
-    _, drawn = weigh_shares(weights, PROBABILITIES[:, None] < 0.65, 1 - LABELS[:, None])
+    _, drawn = weigh_shares(resamples, PROBABILITIES[:, None] < 0.65, 1 - LABELS[:, None])
     assert interval(drawn[:, 0]) is not None
 
 

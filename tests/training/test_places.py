@@ -70,6 +70,26 @@ def test_place_of_a_report_is_tried_before_the_work(
         assert not told.out
 
 
+def test_report_of_a_run_is_not_replaced_by_another(
+    predictions: Path,
+    unfinished: Path,
+    drawn_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["--predictions", predictions, "--data", drawn_folder, "--report", unfinished]
+    assert call("evaluate", *given) == 1
+    assert "is the folder of a run" in capsys.readouterr().err
+    assert not (unfinished / "report.json").exists()
+
+
+def test_damaged_record_of_a_run_is_said_so(
+    unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (unfinished / "run.json").write_text('{"config": ')
+    assert call("export", unfinished, "--out", tmp_path / "out") == 1
+    assert "run.json is damaged: it is no JSON" in capsys.readouterr().err
+
+
 def test_place_of_a_run_is_tried_before_images_are_prepared(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

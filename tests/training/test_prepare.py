@@ -47,9 +47,10 @@ def test_cache_of_another_contract_version_is_refused(
 ) -> None:
     meta = json.loads((folder / "meta.json").read_text())
     meta["contract_version"] += 1
-    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    cache = shutil.copytree(folder, tmp_path / "cache")
+    (cache / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(CacheError, match="another contract_version"):
-        prepare_images(files, SIZE, tmp_path)
+        prepare_images(files, SIZE, cache)
 
 
 def test_cache_of_another_size_is_refused(files: dict[str, Path], folder: Path) -> None:
@@ -117,17 +118,15 @@ def test_room_for_all_pixels_is_taken_before_the_first(
     assert room.st_blocks * 512 >= room.st_size > 21 * 512 * 512
 
 
-def test_cache_of_an_older_version_is_opened_and_left_as_it_is(
-    files: dict[str, Path], folder: Path, tmp_path: Path
+@pytest.mark.parametrize("damaged", ["meta.json", "files.jsonl", "images.npy"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\x93NUMPY cut off"])
+def test_damaged_cache_is_said_so(
+    files: dict[str, Path], folder: Path, tmp_path: Path, damaged: str, content: bytes
 ) -> None:
-    old = shutil.copytree(folder, tmp_path / "old")
-    (old / "files.jsonl").unlink()
-    before = {path.name: path.stat().st_mtime_ns for path in old.iterdir()}
-    cache = prepare_images(files, SIZE, old)
-    assert cache.index == prepare_images(files, SIZE, folder).index
-    assert {path.name: path.stat().st_mtime_ns for path in old.iterdir()} == before
-    with pytest.raises(CacheError, match="another images"):
-        prepare_images(dict(list(files.items())[1:]), SIZE, old)
+    cache = shutil.copytree(folder, tmp_path / "cache")
+    (cache / damaged).write_bytes(content)
+    with pytest.raises(CacheError, match=r"is damaged; delete it|lacks"):
+        _ = prepare_images(files, SIZE, cache).pixels
 
 
 def test_while_one_fills_a_cache_another_waits(files: dict[str, Path], tmp_path: Path) -> None:

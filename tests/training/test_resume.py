@@ -109,7 +109,8 @@ def test_curves_of_a_resumed_run_cover_every_epoch(folder: Path) -> None:
 def test_finished_run_is_not_resumed(folder: Path) -> None:
     code, errors = finish("resume", str(folder / "killed" / "run"))
     assert code == 1
-    assert "is finished" in errors
+    assert f"is finished; `python -m training export {folder / 'killed' / 'run'} --out" in errors
+    assert " --data " in errors
 
 
 def test_run_folder_is_not_used_twice(folder: Path) -> None:

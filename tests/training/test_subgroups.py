@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 from contract.findings import FINDINGS
 from training.config import read_config
 from training.data import read_folder
-from training.metrics import Ranker, draw_patient_weights, interval, measure_resamples
+from training.metrics import Ranker, interval, measure_resamples
+from training.patients import resample_patients
 from training.reliability import measure_calibration
 from training.subgroups import measure_subgroups
 from training.table import Row
@@ -23,8 +24,8 @@ def test_groups_are_measured_on_their_own_images(rng: np.random.Generator) -> No
         Row(str(n), str(n), tuple(labels[n]), int(ages[n]), str(sexes[n]), None)
         for n in range(COUNT)
     ]
-    weights = draw_patient_weights(np.arange(COUNT), resamples=40, seed=1)
-    groups = measure_subgroups(rows, probabilities, weights)
+    resamples = resample_patients(np.arange(COUNT), count=40, seed=1)
+    groups = measure_subgroups(rows, probabilities, resamples)
     assert groups["view"] == []
     assert [group["group"] for group in groups["sex"]] == ["F", "M"]
     women = sexes == "F"
@@ -44,8 +45,8 @@ def test_mean_of_a_group_has_an_interval_where_all_its_findings_do_and_over_them
 ) -> None:
     rows = read_folder(xrays, read_config("demo"), tables_only=True).split.test
     probabilities = rng.random((len(rows), len(FINDINGS)))
-    weights = draw_patient_weights(np.array([row.patient for row in rows]), 200, seed=1)
-    groups = measure_subgroups(rows, probabilities, weights)
+    resamples = resample_patients(np.array([row.patient for row in rows]), 200, seed=1)
+    groups = measure_subgroups(rows, probabilities, resamples)
     given = {group["group"]: group for members in groups.values() for group in members}
     # One patient of 60 to 79 has a hernia: every third resample lacks it.
     assert given["60 to 79"]["findings_measured"] == 14
@@ -62,7 +63,7 @@ def test_mean_of_a_group_has_an_interval_where_all_its_findings_do_and_over_them
     inside = np.array([row.view == "PA" for row in rows])
     labels = np.array([row.labels for row in rows])[inside]
     rankers = [Ranker(labels[:, f], probabilities[inside, f]) for f in range(14)]
-    drawn = measure_resamples(rankers, weights[inside])[:, :, 0]
+    drawn = measure_resamples(rankers, resamples.of(np.flatnonzero(inside)))[:, :, 0]
     whole = drawn[~np.isnan(drawn).any(axis=1)]
     assert given["PA"]["macro_auroc_ci"] == pytest.approx(interval(whole.mean(axis=1)))
 
@@ -72,8 +73,8 @@ def test_reliability_bins_hold_equal_counts_and_their_frequencies(
 ) -> None:
     probabilities = rng.random(COUNT)
     labels = (rng.random(COUNT) < probabilities).astype(float)
-    weights = draw_patient_weights(np.arange(COUNT), resamples=200, seed=1)
-    measured = measure_calibration(labels, probabilities, weights)
+    resamples = resample_patients(np.arange(COUNT), count=200, seed=1)
+    measured = measure_calibration(labels, probabilities, resamples)
     bins = measured["reliability"]
     assert [one["images"] for one in bins] == [30] * 10
     assert sum(one["frequency"] for one in bins) / 10 == pytest.approx(labels.mean())

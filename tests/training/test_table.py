@@ -48,7 +48,16 @@ def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text:
 
 @pytest.mark.parametrize(
     ("text", "years"),
-    [("058Y", 58), ("58", 58), ("018M", 1), ("003W", 0), ("010D", 0), ("414", None), ("", None)],
+    [
+        ("058Y", 58),
+        ("58", 58),
+        ("018M", 1),
+        ("003W", 0),
+        ("010D", 0),
+        ("414", None),
+        ("", None),
+        ("9" * 6, None),
+    ],
 )
 def test_age_is_read_in_years_and_one_beyond_120_counts_as_not_told(
     tmp_path: Path, text: str, years: int | None
@@ -58,8 +67,14 @@ def test_age_is_read_in_years_and_one_beyond_120_counts_as_not_told(
 
 
 def test_age_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="line 3, column 'Patient Age': 'old' is no age"):
-        read_table(write(tmp_path, NIH_NEWER.replace(",81,", ",old,")))
+    for text in ("old", "9" * 5000):
+        with pytest.raises(DataError, match=f"line 3, column 'Patient Age': '{text}' is no age"):
+            read_table(write(tmp_path, NIH_NEWER.replace(",81,", f",{text},")))
+
+
+def test_blanks_around_findings_do_not_matter(tmp_path: Path) -> None:
+    text = NIH_NEWER.replace("|", " | ")
+    assert read_table(write(tmp_path, text)) == read_table(write(tmp_path, NIH_NEWER))
 
 
 def test_gzipped_table_reads_like_the_plain_one(tmp_path: Path) -> None:

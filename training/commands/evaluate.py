@@ -16,6 +16,7 @@ from training.operating import choose_all_points
 from training.predictions import arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
 from training.record import RECORD, read_json
+from training.table import stack_labels
 
 HELP = "measure a bundle, or predictions in a CSV"
 
@@ -43,6 +44,11 @@ def run(arguments: Namespace) -> None:
     prevalence = _parse_prevalence(arguments.prevalence)
     if arguments.report:
         options.check_folder("--report", arguments.report)
+        if (arguments.report / RECORD).exists():
+            raise ConfigError(
+                f"--report {arguments.report} is the folder of a run, which holds a report of its "
+                "own; choose another."
+            )
     if arguments.predictions:
         _evaluate_predictions(arguments, prevalence)
     else:
@@ -81,7 +87,7 @@ def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) ->
             )
         about = {"model": source.name, **_describe_data(data, part, caution)}
     chosen_on = validation or scored
-    points = choose_all_points(chosen_on.labels(), chosen_on.probabilities)
+    points = choose_all_points(stack_labels(chosen_on.rows), chosen_on.probabilities)
     thresholds = [of_finding[0].threshold for of_finding in points]
     report = judge_set(scored, validation, thresholds, config, prevalence)
     print(format_report(report))

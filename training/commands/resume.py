@@ -25,12 +25,12 @@ def run(arguments: Namespace) -> None:
     """
     folder: Path = arguments.run
     record = options.read_run(folder)
+    begun = _parse(folder, record["command"])
     if (folder / REPORT).exists():
         raise RunError(
-            f"{folder} is finished; `python -m training export {folder} --out models/NAME` "
-            "makes a bundle."
+            f"{folder} is finished; `python -m training export {folder} --out {begun.out} "
+            f"--data {begun.data}` makes a bundle."
         )
-    begun = _parse(folder, record["command"])
     # Both must be as they were, and only the environment chooses the backend.
     os.environ["KERAS_BACKEND"] = record["backend"]
     if record["code_commit"] != read_commit():

@@ -107,11 +107,11 @@ def _rename(tensors: dict[str, Tensor], kind: Kind) -> dict[str, Tensor]:
         if bare in renamed:
             raise WeightsError(f"{name} is in the file twice.")
         renamed[bare] = tensor
-    return {name: one for name, one in renamed.items() if not _is_no_weight(name, one, kind)}
+    return {name: one for name, one in renamed.items() if _is_weight(name, one, kind)}
 
 
-def _is_no_weight(name: str, tensor: Tensor, kind: Kind) -> bool:
-    """Tell the counters of batch normalisation and the operating points of TorchXRayVision.
+def _is_weight(name: str, tensor: Tensor, kind: Kind) -> bool:
+    """Return False for counters of batch normalisation and operating points of TorchXRayVision.
 
     The first count training steps, the second rescale probabilities after the sigmoid; neither
     reaches a logit.
@@ -119,6 +119,7 @@ def _is_no_weight(name: str, tensor: Tensor, kind: Kind) -> bool:
     layer, _, part = name.rpartition(".")
     if part == "num_batches_tracked":
         norms = {one.pytorch for one in layers(kind.channels) if one.kind == "norm"}
-        return layer in norms and tensor.shape == () and tensor.storage.dtype.kind == "i"
+        counts = layer in norms and tensor.shape == () and tensor.storage.dtype.kind == "i"
+        return not counts
     points = kind.scaling == "torchxrayvision" and name == "op_threshs"
-    return points and tensor.shape == (len(kind.outputs),)
+    return not (points and tensor.shape == (len(kind.outputs),))
