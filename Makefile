@@ -49,8 +49,8 @@ format: .venv/ready  ## format the code and mend what the linter can mend
 openapi: .venv/ready  ## write openapi/openapi.json anew
 	$(IN_DEV) -m service.openapi
 
-train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle
-	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/xpro-demo $(ARGS)
+train: .venv/ready  ## train the small profile (DATA=folder) and export a bundle to models/trained
+	$(IN_DEV) -m training train --data $(DATA) --profile demo --out models/trained $(ARGS)
 
 image:  ## build the Docker image of the service
 	docker compose build

@@ -33,7 +33,7 @@ _EXAMPLES = """examples:
   python -m training train --data drawn --profile smoke --out build/smoke
       the whole chain on drawn images, in under a minute
   python -m training inspect --data ../shared/xrays
-  python -m training train --data ../shared/xrays --profile demo --out models/xpro-demo
+  python -m training train --data ../shared/xrays --profile demo --out models/trained
   python -m training evaluate models/xpro-demo/1 --data ../shared/xrays --report build/report
   python -m training compare models/xpro-demo/1 runs/NAME --data ../shared/xrays
 
