@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import h11
+from h11._readers import ContentLengthReader
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _CHUNKS_OF_ANY_SIZE: Final = 1024
@@ -57,6 +58,22 @@ class _BoundedConnection(h11.Connection):
                 raise h11.RemoteProtocolError("chunks too small")
         return event
 
+    def drop(self, data: bytes) -> bool:
+        """Whether data was but a part of a body whose answer is out, and so is done with.
+
+        h11 would copy it twice. The end of the body is left to h11, which knows what follows.
+        """
+        reader = self._reader
+        if (
+            self.our_state is not h11.DONE
+            or type(reader) is not ContentLengthReader
+            or len(self._receive_buffer)
+            or len(data) >= reader._remaining  # noqa: SLF001
+        ):
+            return False
+        reader._remaining -= len(data)  # noqa: SLF001
+        return True
+
     def _drop_empty_lines(self) -> None:
         """Bear what some clients send before a request (RFC 9112, 2.2), an error for h11."""
         buffer = self._receive_buffer
@@ -95,6 +112,10 @@ class _BoundedProtocol(H11Protocol):
         _cancel(self._waiting)
         _cancel(self._writing)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.conn.drop(data):
+            super().data_received(data)
 
     def handle_events(self) -> None:
         before, dropping = self.cycle, self.conn.their_state is h11.SEND_BODY
