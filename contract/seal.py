@@ -80,23 +80,23 @@ def _digest(description: Mapping[str, Any]) -> str:
 
 def _hash_files(directory: Path) -> dict[str, str]:
     hashes = {}
-    try:
-        for path in _walk(directory):
-            name = path.relative_to(directory).as_posix()
+    for path in _walk(directory):
+        name = path.relative_to(directory).as_posix()
+        try:
             if path.is_file() and name != DESCRIPTION:
                 with path.open("rb") as file:
                     hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        name = Path(error.filename).relative_to(directory).as_posix()
-        raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
+        except OSError as error:
+            raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
     return hashes
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    """Yield what lies below; unlike `rglob` it raises OSError for a folder that it cannot enter."""
+    """Yield what lies below; unlike `rglob` it raises for a folder that it cannot enter."""
 
     def refuse(error: OSError) -> NoReturn:
-        raise error
+        name = Path(error.filename).relative_to(directory).as_posix()
+        raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
 
     for folder, _, names in os.walk(directory, onerror=refuse):
         yield from (Path(folder, name) for name in names)

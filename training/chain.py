@@ -100,12 +100,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     worth on images that it was not fitted on is told in CALIBRATION.
     """
     network, split = load_best(config, run), data.split
-    held_out = learnt_rows(split) if config.folds else split.validation
-    held_out_logits = (
-        read_out_of_fold(config, split, run)
-        if config.folds
-        else predict_logits(network, held_out, cache, config.batch_size)
-    )
+    held_out, held_out_logits = _answer_held_out(config, split, cache, run, network)
     test_logits = predict_logits(network, split.test, cache, config.batch_size)
     scalings, summary = _calibrate(config, split, held_out, held_out_logits)
     findings = [asdict(scaling) for scaling in scalings]
@@ -139,6 +134,16 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     for name in scored:
         told = "out of folds" if config.folds and name == "validation" else name
         print(f"\n{told}\n{format_report(report[name])}")
+
+
+def _answer_held_out(
+    config: TrainConfig, split: Split, cache: Cache, run: Path, network: keras.Model
+) -> tuple[Sequence[Row], NDArray[np.float32]]:
+    """Return the rows that the network, or the member that answers, never saw, and their logits."""
+    if config.folds:
+        return learnt_rows(split), read_out_of_fold(config, split, run)
+    rows = split.validation
+    return rows, predict_logits(network, rows, cache, config.batch_size)
 
 
 def predict_maps(

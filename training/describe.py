@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from contract.bundle import FORMAT_VERSION
 from training.calibrate import Scaling
-from training.importers.origin import describe_imported
 
 _FEW_IMAGES: Final = 10_000
 """A network from fewer shows that everything works; those worth deploying learnt from far more."""
@@ -55,7 +54,7 @@ def describe(
         ),
     }
     origin = record.get("weights")
-    return described | describe_imported(origin, data) if origin else described
+    return described | _describe_imported(origin, data) if origin else described
 
 
 def _say_what_it_is(images: int) -> str:
@@ -84,3 +83,37 @@ def _describe_findings(
         }
         for scaling, measured in zip(scalings, tested["findings"], strict=True)
     ]
+
+
+def _describe_imported(origin: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of bundle.json that differ where the weights are imported.
+
+    `data` is that of the run's record: what the weights were calibrated and tested on here.
+    """
+    judged = data["sets"]
+    return {
+        "weights": dict(origin),
+        "training_data": {
+            "dataset": origin["trained_on"],
+            "label_version": None,
+            "images": None,
+            "patients": None,
+            "split": f"of {data['dataset']}, for calibration and test only: {data['split']}",
+            "split_sha256": data["split_sha256"],
+        },
+        "judged_on": {
+            "dataset": data["dataset"],
+            "label_version": data["label_version"],
+            **{
+                part: {"images": judged[part]["images"], "patients": judged[part]["patients"]}
+                for part in ("validation", "test")
+            },
+        },
+        "intended_use": (
+            "Research and demonstration. Not a medical device, not for diagnosis or for any "
+            f"decision about a patient. Weights of others ({origin['kind']}), trained on "
+            f"{origin['trained_on']}; calibrated on {judged['validation']['images']} images of "
+            f"{data['dataset']} and tested on {judged['test']['images']}. Images that the weights "
+            "were trained on may be among them; then the test flatters."
+        ),
+    }

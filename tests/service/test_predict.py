@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from contract.bundle import find_bundle, open_bundle
 from contract.findings import CATALOGUE, FINDINGS
 from service.settings import Settings
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,15 @@ def test_the_docs_page_asks_no_other_host_for_anything(service):
     assert "https://" not in page
     script = service.client.get("/static-offline-docs/swagger-ui-bundle.js")
     assert script.status_code == 200
+
+
+def test_the_answer_that_the_readme_shows_is_the_services_own(service):
+    shown = (ROOT / "README.md").read_text().partition("```json")[2].partition("```")[0]
+    answer = service.predict((ROOT / "docs" / "example.png").read_bytes()).json()
+    for place, key in (("input", "sha256"), ("model", "digest")):
+        assert answer[place][key].startswith(re.search(rf'"{key}": "([^"]+)\.\.\."', shown)[1])
+    probabilities = dict(re.findall(r'"([A-Z]\w+)": (0\.\d+)', shown))
+    assert list(probabilities) == ["Cardiomegaly", "Emphysema"]
+    for finding, probability in probabilities.items():
+        # Processors differ by as much in INT8.
+        assert answer["probabilities"][finding] == pytest.approx(float(probability), abs=0.01)
