@@ -29,9 +29,15 @@ def uploads() -> st.SearchStrategy[bytes]:
 
 @DOCUMENT.hook
 def flatmap_body(_context: object, body: Any) -> st.SearchStrategy[Any]:
-    if isinstance(body, dict) and isinstance(body.get("file"), str):
+    if isinstance(body, dict) and isinstance(body.get("file"), str | bytes):
         return uploads().map(lambda file: {**body, "file": file})
     return st.just(body)
+
+
+@DOCUMENT.hook
+def filter_body(_context: object, body: Any) -> bool:
+    """Leave out surplus entries that are empty: a form has no part for them, and so is right."""
+    return not isinstance(body, dict) or all(value not in ([], {}) for value in body.values())
 
 
 @functools.cache
