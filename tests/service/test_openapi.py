@@ -11,6 +11,17 @@ def test_the_committed_document_is_what_the_code_says():
     assert openapi.TARGET.read_text() == openapi.render(), "run: make openapi"
 
 
+def test_generators_of_clients_see_a_file_and_every_answer_its_request_id(service):
+    document = service.client.get("/openapi.json").json()
+    form = document["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    # Without it they send a field without filename=, which is refused.
+    assert form["schema"]["properties"]["file"]["format"] == "binary"
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                assert "X-Request-ID" in answer["headers"]
+
+
 def test_an_answer_fits_the_documented_schema_to_the_letter(service, png):
     for maps in ("false", "true"):
         answer = service.predict(png, maps=maps).json()
