@@ -8,7 +8,7 @@ fit that was killed goes on after its last whole epoch, with what it had used un
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,11 @@ _USED_SHARE: Final = 0.95
 """Share of the budget that is planned, so that a schedule ends even if steps get dearer."""
 _PROBE_BATCHES: Final = 6
 _CLOCK: Final = "clock.json"
+
+Used = dict[str, float]
+"""What a fit used, see `fit_within`."""
+Fit = Callable[[float, TrainConfig, Split, Cache, Path], tuple[TrainConfig, Used]]
+"""Has the parameters of `fit_within` and returns the same."""
 
 
 class Costs(NamedTuple):
@@ -99,13 +104,18 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def fit_within(
-    budget_s: float, config: TrainConfig, split: Split, cache: Cache, run: Path
-) -> tuple[TrainConfig, dict[str, float]]:
+    budget_s: float,
+    config: TrainConfig,
+    split: Split,
+    cache: Cache,
+    run: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[TrainConfig, Used]:
     """Fit into the folder `run`; return the config with its epochs, and what was used.
 
     A config that is not ENDLESS gets as many epochs as the budget allows, its warm-up stretched
     with them. What was used: `cpu_s`, `images` seen, `epochs` of them, and after how many the
-    weights were `kept`.
+    weights were `kept`. `watchers` as for `fit`.
     """
     file = run / _CLOCK
     costs = (
@@ -115,7 +125,7 @@ def fit_within(
     if config.epochs < ENDLESS:
         config = stretch(config, count_epochs(budget_s, steps * costs.step_s + costs.judging_s))
     clock = Clock(budget_s, costs, file)
-    fit(config, split.train, split.validation, cache, run, watchers=[clock])
+    fit(config, split.train, split.validation, cache, run, watchers=[clock, *watchers])
     epochs = clock.steps / steps
     return config, {
         "cpu_s": clock.used_s,

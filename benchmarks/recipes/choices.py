@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.recipes import Way
 from benchmarks.recipes.command import build_parser, fit_and_print
 from benchmarks.recipes.job import Job
 from training.config import PROFILES, TrainConfig
@@ -29,6 +30,14 @@ CHOICES: Final = {
     "label smoothing of 0.1": replace(_OURS, label_smoothing=0.1),
     "weighted loss": replace(_OURS, loss="weighted"),
     "focal loss": replace(_OURS, loss="focal"),
+    "taught by all seeds": _OURS,
+    "view, sex and age first": _OURS,
+    "pairs without labels first": _OURS,
+}
+WAYS: Final[dict[str, Way]] = {
+    "taught by all seeds": "taught",
+    "view, sex and age first": "facts",
+    "pairs without labels first": "pairs",
 }
 
 
@@ -39,7 +48,7 @@ def main() -> int:
         "--only", nargs="+", choices=list(CHOICES)[1:], help="these rows, beside the first"
     )
     arguments = parser.parse_args()
-    return fit_and_print(arguments, choose(arguments.only or ()), format_choices)
+    return fit_and_print(arguments, choose(arguments.only or ()), format_choices, WAYS)
 
 
 def choose(names: Sequence[str]) -> dict[str, TrainConfig]:

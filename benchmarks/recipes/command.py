@@ -4,7 +4,9 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from benchmarks.recipes import Way
 from benchmarks.recipes.job import Job, plan, run_all
 from training.config import TrainConfig
 from training.data import read_folder
@@ -15,19 +17,22 @@ def fit_and_print(
     arguments: Namespace,
     recipes: Mapping[str, TrainConfig],
     show: Callable[[Sequence[Job]], str],
+    ways: Mapping[str, Way] = MappingProxyType({}),
 ) -> int:
     """Fit what is not fitted yet and print what `show` says; returns 1 where the input is wrong.
 
     The first recipe says how patients are split. Fits lie in `--out`, by default below build/.
-    `arguments`: of `build_parser`.
+    `arguments`: of `build_parser`. `ways`: as for `plan`.
     """
     try:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
         data = read_folder(arguments.data, next(iter(recipes.values())))
         out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
-        jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out)
-        run_all([job for job in jobs if not job.is_done()])
+        jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out, ways)
+        missing = [job for job in jobs if not job.is_done()]
+        run_all([job for job in missing if job.way != "taught"])
+        run_all([job for job in missing if job.way == "taught"])  # by the others
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.recipes import Way
 from training.config import TrainConfig, config_to_dict
 from training.data import DataFolder
 from training.errors import RunError
@@ -37,6 +38,7 @@ class Job:
     split: Split
     cache: Cache
     folder: Path
+    way: Way = ""
 
     def is_done(self) -> bool:
         """Return whether the folder holds its result; raises RunError where it is another's."""
@@ -52,7 +54,7 @@ class Job:
     def run(self) -> None:
         """Fit, then predict validation and test; goes on after the last whole epoch of a kill."""
         # Only here, because importing them loads TensorFlow.
-        from benchmarks.recipes.budget import fit_within
+        from benchmarks.recipes.ideas import FITS
         from training.fit import load_best, predict_logits
 
         asked = self.folder / _ASKED
@@ -62,7 +64,7 @@ class Job:
             write_json(asked, self._asked())
         log = (self.folder / _LOG).open("a", buffering=1)
         with log, redirect_stdout(log), redirect_stderr(log):
-            config, used = fit_within(
+            config, used = FITS[self.way](
                 self.budget_s, self.config, self.split, self.cache, self.folder
             )
         network = load_best(config, self.folder)
@@ -90,6 +92,7 @@ class Job:
         """Return all that decides the result, as it comes out of JSON."""
         asked = {
             "config": config_to_dict(self.config),
+            "way": self.way,
             "budget_cpu_s": self.budget_s,
             "split_sha256": self.split.sha256(),
         }
@@ -102,8 +105,12 @@ def plan(
     budget_s: float,
     seeds: Sequence[int],
     out: Path,
+    ways: Mapping[str, Way],
 ) -> list[Job]:
-    """Return the fits, all recipes for each seed, with prepared images below cache/."""
+    """Return the fits, all recipes for each seed, with prepared images below cache/.
+
+    `ways`: how a recipe is fitted, where that is not plainly.
+    """
     caches = {
         size: prepare_images(
             data.files, size, Path("cache") / f"{data.folder.resolve().name}-{size}"
@@ -118,6 +125,7 @@ def plan(
             data.split,
             caches[config.input_size],
             out / f"{recipe}-{seed}",
+            ways.get(recipe, ""),
         )
         for seed in seeds
         for recipe, config in recipes.items()

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recipes import ENDLESS
+from benchmarks.recipes import ENDLESS, Way
 from benchmarks.recipes.__main__ import RECIPES, main
-from benchmarks.recipes.choices import CHOICES, choose, format_choices, judge
+from benchmarks.recipes.choices import CHOICES, WAYS, choose, format_choices, judge
 from benchmarks.recipes.job import Job
 from benchmarks.recipes.table import format_table
 from tests.conftest import wait_until
@@ -115,7 +115,50 @@ def test_some_choices_are_fitted_alone_beside_the_first() -> None:
 
 
 def test_no_two_choices_are_the_same() -> None:
-    assert len(set(CHOICES.values())) == len(CHOICES)
+    assert len({(config, WAYS.get(name)) for name, config in CHOICES.items()}) == len(CHOICES)
+
+
+@pytest.mark.parametrize("way", ["taught", "facts", "pairs"])
+def test_fit_that_learns_from_more_than_labels_learns_and_stays_in_the_budget(
+    finished: Job, tmp_path: Path, way: Way
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "ours-1")
+    config = replace(SMOKE, patience=100)
+    job = replace(finished, config=config, way=way, folder=tmp_path / f"{way}-1")
+    with pytest.raises(RunError, match="another recipe, budget or split"):
+        replace(job, folder=tmp_path / "ours-1").is_done()
+    job.run()
+    assert judge(job) > 0.6
+    assert job.used()["cpu_s"] < (1.4 if way == "taught" else 0.7) * BUDGET_S
+
+
+def test_pretrained_weights_are_those_a_fit_begins_with_but_for_the_head(
+    finished: Job, tmp_path: Path
+) -> None:
+    from benchmarks.recipes.budget import Clock, Costs
+    from benchmarks.recipes.ideas import Begin
+    from training.fit import WEIGHTS, fit, load_best
+
+    config = replace(SMOKE, learning_rate=1e-9)  # so that nothing moves
+    split, cache = finished.split, finished.cache
+    begin = Begin(config, finished.folder / WEIGHTS)
+    stop = Clock(0.0, Costs(0.0, 0.0, 0.0))
+    fit(config, split.train, split.validation, cache, tmp_path, watchers=[begin, stop])
+    before, after = load_best(config, finished.folder), load_best(config, tmp_path)
+    for theirs, ours in zip(before.trainable_weights, after.trainable_weights, strict=True):
+        same = np.allclose(theirs.numpy(), ours.numpy(), atol=1e-6)
+        assert same != ("head" in ours.path), ours.path
+
+
+def test_pairs_are_told_from_other_images_by_their_likeness() -> None:
+    from benchmarks.recipes.ideas import tell_pairs
+
+    vectors = np.eye(4, 8, dtype=np.float32)
+    told = np.asarray(tell_pairs(None, np.concatenate([vectors, vectors])))
+    swapped = np.asarray(tell_pairs(None, np.concatenate([vectors, vectors[::-1]])))
+    assert told.shape == (8,)
+    assert told.max() < 0.01
+    assert swapped.min() > 5
 
 
 def test_endless_cosine_is_a_constant_rate_of_plain_adam() -> None:
