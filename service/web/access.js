@@ -12,11 +12,23 @@ export const accessKey = () => key;
  * rejects with `refusal` where the person declines.
  */
 export function askForKey(refusal) {
-  asking ??= ask(refusal).finally(() => { asking = null; });
+  return once(why(refusal.problem)).then((given) => {
+    if (!given) throw refusal;
+  });
+}
+
+/** Let the person put another key in the place of the one in use. */
+export function connectKeyChange() {
+  byId("change-key").addEventListener("click", () => once("Enter another; Cancel keeps the one in use."));
+}
+
+function once(reason) {
+  asking ??= ask(reason).finally(() => { asking = null; });
   return asking;
 }
 
-function ask(refusal) {
+/** Ask for a key and use it; resolves to whether one was given. */
+function ask(reason) {
   const box = byId("access-dialog");
   // Not of type password, which browsers offer to store; the style sheet hides what is typed.
   const field = el("input", {
@@ -34,8 +46,8 @@ function ask(refusal) {
       el("button", { type: "button", onclick: () => box.close() }, "Cancel"),
       el("button", { type: "submit", class: "primary" }, "Continue")));
   box.replaceChildren(el("h2", { id: "access-title" }, "This service asks for a key"),
-    el("p", { id: "access-why", class: "lead", role: "alert" }, why(refusal.problem)), form);
-  return new Promise((resolve, reject) => {
+    el("p", { id: "access-why", class: "lead", role: "alert" }, reason), form);
+  return new Promise((resolve) => {
     let given = "";
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -44,8 +56,11 @@ function ask(refusal) {
     });
     box.addEventListener("close", () => {
       box.replaceChildren();
-      if (!given) reject(refusal);
-      else resolve(key = given);
+      if (given) {
+        key = given;
+        byId("change-key").hidden = false;
+      }
+      resolve(Boolean(given));
     }, { once: true });
     box.showModal();
   });

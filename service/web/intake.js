@@ -1,21 +1,29 @@
 import { announce, byId } from "./dom.js";
 
-/** Take files that are dropped, folders included, pasted or chosen; `onFiles` gets {file, name}s. */
+/** Take files and folders that are dropped or chosen, or pasted; `onFiles` gets {file, name}s. */
 export function takeFiles(onFiles) {
-  const chooser = byId("chooser");
-  for (const id of ["add", "choose"]) {
-    byId(id).disabled = false;
-    byId(id).addEventListener("click", () => chooser.click());
-  }
-  chooser.addEventListener("change", () => {
-    onFiles(named(chooser.files));
-    chooser.value = ""; // so that the same file can be chosen again
-  });
+  letChoose("chooser", ["add", "choose"], onFiles);
+  letChoose("folder-chooser", ["add-folder"], onFiles);
+  byId("add-folder").hidden = !("webkitdirectory" in byId("folder-chooser")); // as on phones
   document.addEventListener("paste", (event) => {
     const files = named(event.clipboardData.files);
     if (files.length) onFiles(files);
   });
   takeDrops(onFiles);
+}
+
+function letChoose(id, buttons, onFiles) {
+  const chooser = byId(id);
+  for (const button of buttons.map(byId)) {
+    button.disabled = false;
+    button.addEventListener("click", () => chooser.click());
+  }
+  chooser.addEventListener("change", () => {
+    const files = named(chooser.files);
+    chooser.value = ""; // so that the same file can be chosen again
+    onFiles(files);
+    if (!files.length) announce(EMPTY);
+  });
 }
 
 function takeDrops(onFiles) {
@@ -43,11 +51,16 @@ function takeDrops(onFiles) {
     const found = (await Promise.all(entries.map((entry) => filesOf(entry, failed)))).flat();
     onFiles(found);
     if (failed.length) announce(`Could not be read: ${failed.join(", ")}`);
-    else if (!found.length) announce("There are no files in this folder.");
+    else if (!found.length) announce(EMPTY);
   });
 }
 
-const named = (files) => [...files].map((file) => ({ file, name: file.name }));
+const EMPTY = "There are no files in this folder.";
+
+/** Files with their names; those of a chosen folder have their path, and hidden ones are left out. */
+const named = (files) => [...files]
+  .map((file) => ({ file, name: file.webkitRelativePath || file.name }))
+  .filter(({ name }) => !name.split("/").slice(1).some((part) => part.startsWith(".")));
 
 /** All files at or below an entry, named by their path; what cannot be read goes into `failed`. */
 async function filesOf(entry, failed) {

@@ -1,5 +1,5 @@
 import { connectKeys, showModel } from "./about.js";
-import { accessKey } from "./access.js";
+import { accessKey, connectKeyChange } from "./access.js";
 import { getJson, mayRetry, needsKey } from "./api.js";
 import { Cases } from "./cases.js";
 import { announce, byId, el, readable } from "./dom.js";
@@ -181,6 +181,7 @@ async function begin() {
   }
 }
 
+connectKeyChange();
 // Whether or not the page is ready, or the browser would leave it and open the file.
 for (const type of ["dragover", "drop"]) {
   document.addEventListener(type, (event) => event.preventDefault());

@@ -77,9 +77,18 @@ def test_the_tab_key_reaches_everything_and_shows_where_it_is(visit, drawn_png):
     visit.page.focus("#canvas")
     visit.page.click(f"{visit.row('Effusion')} button")
     places = tab_through(visit)
-    expected = {"open-model", "open-keys", "API", "add", "Remove drawn.png", "save-csv", "clear"}
+    expected = {
+        "open-model",
+        "open-keys",
+        "API",
+        "add",
+        "add-folder",
+        "Remove drawn.png",
+        "save-csv",
+        "clear",
+    }
     expected |= {"canvas", "Zoom in", "Zoom out", "Fit the window", "Invert black and white"}
-    expected |= {"copy-curl", "save-json", "print", *FINDINGS}
+    expected |= {"save-csv", "clear", "copy-curl", "save-json", "print", *FINDINGS}
     assert expected <= set(places)
 
 

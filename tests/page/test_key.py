@@ -76,6 +76,26 @@ def test_a_key_for_something_else_can_be_replaced_by_the_right_one(open_page, cl
     visit.page.wait_for_selector("html[data-ready]")
 
 
+def test_a_key_in_use_can_be_changed_for_another(open_page, closed, file, key, drawn_png):
+    another = add_key(file)
+    visit = open_page(url=closed.url, ready="#access-dialog[open]")
+    change = visit.page.get_by_role("button", name="Change key")
+    expect(change).to_have_count(0)
+    enter(visit.page, key)
+    visit.page.wait_for_selector("html[data-ready]")
+    change.click()
+    expect(dialog(visit.page)).to_contain_text("Cancel keeps the one in use")
+    visit.page.keyboard.press("Escape")
+    visit.drop(drawn_png)
+    visit.finish()
+    change.click()
+    enter(visit.page, "xpro_wrong")
+    visit.drop(drawn_png)
+    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    enter(visit.page, another)
+    visit.finish(2)
+
+
 def test_the_key_is_gone_after_loading_the_page_again(open_page, closed, key):
     visit = open_page(url=closed.url, ready="#access-dialog[open]")
     enter(visit.page, key)
