@@ -147,6 +147,16 @@ def test_what_a_server_in_between_turns_away_is_no_lost_service(visit, drawn_png
     assert "Try again" not in visit.page.inner_text("#stage")
 
 
+def test_a_wait_above_a_minute_is_left_to_the_person(visit, drawn_png):
+    busy = {"status": 503, "headers": {"Retry-After": "61"}}
+    visit.page.route("**/predict*", lambda route: route.fulfill(**busy), times=1)
+    visit.drop(drawn_png)
+    visit.finish()
+    assert "status 503" in visit.page.inner_text("#refusal")
+    visit.page.click("#refusal >> text=Try again")
+    expect(visit.page.locator("[data-state=done]")).to_have_count(1)
+
+
 def test_a_text_file_is_refused_in_the_words_of_the_problem(visit, service, drawn_png):
     text = File("notes.txt", b"Dear colleague")
     visit.drop(text, drawn_png)

@@ -1,6 +1,7 @@
 """SIGTERM: unready at once, requests under way answered, exit code 0."""
 
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from service.draining import refuse_new_connections
-from tests.conftest import open_connection, wait_until
+from tests.conftest import Service, open_connection, wait_until
 from tests.service.conftest import predict_request, read_metrics
 
 BOUNDARY = b"x"
@@ -42,6 +43,22 @@ def test_a_request_under_way_is_answered_and_the_exit_code_is_0(start_service, p
         assert upload.recv(65536).startswith(b"HTTP/1.1 200")
         upload.close()
         assert service.process.wait(10) == 0
+
+
+class MadeService(Service):
+    """`make run` with the packages of the tests."""
+
+    command = ("make", "-s", "-o", ".venv-run/ready", "run", f"IN_SERVICE={sys.executable}")
+
+
+def test_sigterm_to_make_run_ends_the_service(tmp_path, png):
+    with MadeService(tmp_path / "log") as service:
+        (served,) = psutil.Process(service.process.pid).children()
+        assert service.predict(png).status_code == 200
+        service.terminate()
+        service.process.wait(10)
+        served.wait(10)
+    assert '"event": "stopped"' in service.log()
 
 
 def test_readiness_is_false_and_requests_are_still_answered_while_draining(start_service, png):
