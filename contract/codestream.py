@@ -4,7 +4,9 @@ A file may pass every limit on bytes and tags while its code stream declares far
 decoders allocate by the code stream, so it is asked first.
 """
 
+import math
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -16,7 +18,7 @@ MAX_JPEG_SCANS: Final = 100
 START_OF_SCAN: Final = b"\xff\xda"
 _END: Final = b"\xff\xd9"
 _SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
-_COD = 0x52  # of JPEG 2000
+_COD, _SOT = 0x52, 0x90  # of JPEG 2000
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1), and SOF55 of JPEG-LS (T.87).
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -111,14 +113,42 @@ def read_jpeg2000_frame(data: bytes) -> Frame:
     return Frame(right - left, lower - upper, components, (depth & 0x7F) + 1)
 
 
+def check_tiles(data: bytes) -> None:
+    """Raise DamagedFile where a JPEG 2000 code stream lacks a part of a tile, or a whole tile.
+
+    OpenJPEG leaves it black. T.800, A.4.2 and B.3.
+    """
+    at = _find_code_stream(data)
+    right, lower, _, _, width, height, left, upper = struct.unpack(">8I", data[at + 8 : at + 40])
+    if not (width and height and left < right and upper < lower):
+        raise DamagedFile("The JPEG 2000 code stream contradicts itself about its tiles.")
+    tiles = math.ceil((right - left) / width) * math.ceil((lower - upper) / height)
+    at = _find_marker(data, at + 2, _SOT)
+    found: Counter[int] = Counter()
+    promised: dict[int, int] = {}
+    while data[at : at + 2] == bytes((0xFF, _SOT)) and at + 12 <= len(data):
+        tile, length, _, parts = struct.unpack(">HIBB", data[at + 4 : at + 12])
+        found[tile] += 1
+        promised[tile] = max(parts, promised.get(tile, 1))
+        at = at + length if length else len(data)  # 0 is the last one, to the end
+    whole = len(found) == tiles and max(found) < tiles
+    if not whole or any(found[tile] < parts for tile, parts in promised.items()):
+        raise DamagedFile("The JPEG 2000 code stream lacks a part of the image.")
+
+
 def has_component_transform(data: bytes) -> bool:
     """Return whether a JPEG 2000 code stream mixes its first three components (T.800, A.6.1)."""
-    at = _find_code_stream(data) + 2
-    while at + 8 < len(data) and data[at] == 0xFF:
-        if data[at + 1] == _COD:
-            return data[at + 8] == 1
+    at = _find_marker(data, _find_code_stream(data) + 2, _COD)
+    return data[at + 8 : at + 9] == b"\x01"
+
+
+def _find_marker(data: bytes, at: int, marker: int) -> int:
+    """Return where a marker segment of the main header at `at` begins, the length if nowhere."""
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == marker:
+            return at
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False
+    return len(data)
 
 
 def _find_code_stream(data: bytes) -> int:

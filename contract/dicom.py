@@ -26,6 +26,11 @@ from contract.stored import OVERLAY_POSITIONS
 from contract.subject import check_subject
 from contract.transfer import check_transfer_syntax, decode_samples, meanings
 
+_FILLED_WITH_GREY: Final = frozenset(
+    {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1}
+)
+"""Transfer syntaxes whose decoder puts plain grey where data is lost."""
+
 MAX_STEPS: Final = 50_000
 """Reads of the parser, one to three for an element or sequence item; a radiograph needs some
 hundreds, 16 MB of two million empty items cost 41 s and 1.3 GB."""
@@ -84,7 +89,7 @@ def read_dicom(data: bytes) -> Grey:
         check_subject(dataset, warnings)
         _check_pixels(dataset)
         samples = decode_samples(dataset)
-        if dataset.file_meta.TransferSyntaxUID in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+        if dataset.file_meta.TransferSyntaxUID in _FILLED_WITH_GREY:
             warn_of_lost_rows(samples, int(dataset.BitsStored), warnings)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             samples = apply_palette(samples, dataset)

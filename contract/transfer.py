@@ -16,6 +16,7 @@ from pydicom.pixels.processing import convert_color_space
 from contract.codestream import (
     START_OF_SCAN,
     Frame,
+    check_tiles,
     declares_ycc,
     find_end,
     has_component_transform,
@@ -56,6 +57,7 @@ def _decode_jpeg2000(encoded: bytes, colour: str) -> NDArray[np.generic]:
     if colour in ("YBR_ICT", "YBR_RCT") and not has_component_transform(encoded):
         raise UnsupportedPixels(f"The JPEG 2000 code stream lacks the transform that {colour} is.")
     _complete(encoded, start_of_data=b"\xff\x93")
+    check_tiles(encoded)
     return _to_rgb(imagecodecs.jpeg2k_decode(encoded), colour)
 
 

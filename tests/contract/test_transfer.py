@@ -1,10 +1,12 @@
 """Every transfer syntax: lossless ones to the bit, lossy ones within what the codec may do."""
 
+import io
 import struct
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
@@ -275,6 +277,7 @@ def test_ybr_full_422_in_rle_is_refused():
     )
 
 
+END = b"\xff\xd9"
 SMALL, LARGE = draw_radiograph(8), draw_radiograph(8, 3 * HEIGHT, 3 * WIDTH)
 STREAMS = {
     uid.JPEGBaseline8Bit: lambda pixels: jpeg_code_stream(pixels, 8),
@@ -326,15 +329,56 @@ def test_code_stream_whose_end_is_zeros_is_refused_as_damaged(syntax, encode, ke
 
 
 @pytest.mark.parametrize(
-    ("syntax", "bits"), [(uid.JPEGBaseline8Bit, 8), (uid.JPEGExtended12Bit, 12)]
+    ("syntax", "bits"),
+    [
+        (uid.JPEGBaseline8Bit, 8),
+        (uid.JPEGExtended12Bit, 12),
+        (uid.JPEGLossless, 8),
+        (uid.JPEGLosslessSV1, 12),
+        (uid.JPEGLosslessSV1, 16),
+    ],
 )
 def test_jpeg_that_ends_early_is_answered_with_a_warning(syntax, bits):
     pixels = draw_radiograph(bits)
-    stream = jpeg_code_stream(pixels, bits)
+    stream = jpeg_code_stream(pixels, bits, lossless="Lossless" in syntax.name)
     tags = {"WindowCenter": 1 << (bits - 1), "WindowWidth": 1 << bits, "BitsStored": bits}
     assert warning_codes(dicom(pixels, syntax, stream, **tags)) == []
     early = stream[: len(stream) // 2] + b"\xff\xd9"
     assert warning_codes(dicom(pixels, syntax, early, **tags)) == ["grey_end"]
+
+
+def tiles(pixels):
+    """Encode as JPEG 2000 in tiles of 64 x 64; returns the main header and the part of each."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG2000", no_jp2=True, tile_size=(64, 64))
+    header, *parts = file.getvalue().removesuffix(END).split(b"\xff\x90\0\x0a")
+    return header, [b"\xff\x90\0\x0a" + part for part in parts]
+
+
+@pytest.mark.parametrize("lost", [0, 2, -1])
+def test_jpeg_2000_that_lacks_a_tile_is_refused_as_damaged(lost):
+    header, parts = tiles(SMALL)
+    assert len(parts) > 3
+    whole = pixels_of(dicom(SMALL, uid.JPEG2000Lossless, header + b"".join(parts) + END))
+    np.testing.assert_array_equal(whole, SMALL)
+    del parts[lost]
+    file = dicom(SMALL, uid.JPEG2000Lossless, header + b"".join(parts) + END)
+    assert "lacks a part of the image" in refusal_text(file)
+
+
+def test_jpeg_2000_that_lacks_one_of_the_parts_that_a_tile_promises_is_refused_as_damaged():
+    header, parts = tiles(SMALL)
+    parts[1] = parts[1][:11] + b"\2" + parts[1][12:]
+    file = dicom(SMALL, uid.JPEG2000Lossless, header + b"".join(parts) + END)
+    assert "lacks a part of the image" in refusal_text(file)
+
+
+def test_jpeg_2000_of_tiles_without_a_size_is_refused_as_damaged():
+    header, parts = tiles(SMALL)
+    at = header.index(b"\xff\x51") + 22
+    nothing = header[:at] + b"\0" * 4 + header[at + 4 :]
+    file = dicom(SMALL, uid.JPEG2000Lossless, nothing + b"".join(parts) + END)
+    assert "contradicts itself about its tiles" in refusal_text(file)
 
 
 @pytest.mark.parametrize("syntax", [*STREAMS, RLE], ids=[*STREAM_IDS, "RLE"])
