@@ -1,7 +1,6 @@
 """`python -m service`: load the model, serve, drain on SIGTERM."""
 
 import os
-import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -14,10 +13,6 @@ if TYPE_CHECKING:
 EXIT_START = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
-_OPEN_FILES = 65_536
-_OWN_FILES = 64
-_FILES_OF_A_STREAM = 5
-"""Four of a worker process, and one of a connection."""
 _WORKER_ENVIRONMENT = {
     # Each has one core's work to do and a limit on its address space.
     "OPENBLAS_NUM_THREADS": "1",
@@ -37,6 +32,7 @@ def main() -> int:
         os.environ.setdefault(name, value)
     from contract.seal import BundleError
     from service.key_file import KeyFile, KeyFileError
+    from service.limits import fit_limits
     from service.model import load_model
     from service.observability import configure_logging
     from service.settings import Settings, SettingsError
@@ -45,9 +41,7 @@ def main() -> int:
     configure_logging()
     try:
         settings = Settings.from_environment()
-        _allow_open_files(settings.streams)
-        _allow_file_size(settings.max_upload_mib)
-        _check_memory(settings.decode_memory_mib)
+        fit_limits(settings)
         check_tls(settings)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
@@ -63,49 +57,6 @@ def main() -> int:
     from service.app import create_app
 
     return _serve(create_app(settings, model, keys), settings)
-
-
-def _allow_open_files(streams: int) -> None:
-    """Raise the limit on open files, often 1024, so that idle connections do not use it up.
-
-    Raises SettingsError where it is too low for so many streams.
-    """
-    from service.settings import SettingsError
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < (needed := _OWN_FILES + _FILES_OF_A_STREAM * streams):
-        detail = f"XPRO_STREAMS={streams} needs {needed} open files"
-        raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")
-
-
-def _allow_file_size(max_upload_mib: int) -> None:
-    """Raise the limit on the size of files, which holds for memory shared with workers too.
-
-    Raises SettingsError where it is below the largest upload.
-    """
-    from service.settings import SettingsError
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    needed = max_upload_mib << 20
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        detail = f"XPRO_MAX_UPLOAD_MIB={max_upload_mib} is above the limit on the size of files"
-        raise SettingsError(f"{detail}, {hard} bytes (ulimit -f).")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-
-
-def _check_memory(decode_memory_mib: int) -> None:
-    """Raise SettingsError where a limit on address space is below that of a decoding worker."""
-    from service.settings import SettingsError
-
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY and hard < decode_memory_mib << 20:
-        detail = f"XPRO_DECODE_MEMORY_MIB={decode_memory_mib} is above the limit on address space"
-        raise SettingsError(f"{detail}, {hard} bytes (ulimit -v).")
 
 
 def _serve(app: "FastAPI", settings: "Settings") -> int:

@@ -34,40 +34,11 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     `keys`: who may use it; None for everyone.
     """
     metrics = Metrics()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = app.state.service = State.start(settings, model, metrics.queue_wait.observe)
-        metrics.registry.register(StateCollector(state, keys))
-        watches = [
-            asyncio.create_task(state.decoder.watch()),
-            asyncio.create_task(follow_versions(state, metrics)),
-        ]
-        bundle = model.bundle
-        log_event(
-            "ready",
-            model=bundle.name,
-            version=bundle.version,
-            digest=bundle.digest,
-            engine=model.engine.name,
-            precision=model.engine.precision,
-            streams=settings.streams,
-            address=settings.address if settings.port else None,  # `bound` tells
-            keys=keys is not None,
-        )
-        try:
-            yield
-        finally:
-            for watch in watches:
-                watch.cancel()
-            state.close()
-            log_event("stopped")
-
     app: FastAPI = FastAPIOffline(
         title="X-Pro",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda app: _run(app, settings, model, keys),
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -92,6 +63,37 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     )
     app.add_middleware(UnreadBodies, timeout_s=settings.upload_timeout_s)
     return app
+
+
+@asynccontextmanager
+async def _run(
+    app: FastAPI, settings: Settings, model: Model, keys: KeyFile | None
+) -> AsyncIterator[None]:
+    metrics: Metrics = app.state.metrics
+    state = app.state.service = State.start(settings, model, metrics.queue_wait.observe)
+    metrics.registry.register(StateCollector(state, keys))
+    watches = [
+        asyncio.create_task(state.decoder.watch()),
+        asyncio.create_task(follow_versions(state, metrics)),
+    ]
+    log_event(
+        "ready",
+        model=model.bundle.name,
+        version=model.bundle.version,
+        digest=model.bundle.digest,
+        engine=model.engine.name,
+        precision=model.engine.precision,
+        streams=settings.streams,
+        address=settings.address if settings.port else None,  # `bound` tells
+        keys=keys is not None,
+    )
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.cancel()
+        state.close()
+        log_event("stopped")
 
 
 def _paths(*routed: FastAPI | APIRouter) -> set[str]:
