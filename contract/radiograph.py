@@ -1,6 +1,6 @@
 """Bytes -> Radiograph: grey pixels and the facts of the file they came from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 from warnings import catch_warnings, simplefilter
 
@@ -35,7 +35,7 @@ class Radiograph:
     pixels: Pixels
     format: Format
     bits: int
-    warnings: tuple[InputWarning, ...] = field(default=())
+    warnings: tuple[InputWarning, ...] = ()
 
 
 def detect_format(data: bytes) -> Format:

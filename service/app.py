@@ -52,7 +52,7 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     paths = _paths(app, *routers)
     metrics.expect_failures(paths)
     problems.install(app)
-    complete_document(app, needed_scope)
+    complete_document(app)
     app.add_middleware(Guard, settings=settings, keys=keys, lined=_paths(routes.router))
     app.add_middleware(problems.UnexpectedErrors)
     app.add_middleware(

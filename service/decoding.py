@@ -7,6 +7,7 @@ memory that both share and kills it when its time is up. One bad file costs its 
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ class Decoder:
 
     def __init__(self, workers: int, timeout_s: float, memory_mib: int) -> None:
         preload()
-        self._settings = (timeout_s, memory_mib)
+        self._start = partial(Worker, timeout_s, memory_mib)
         self._timeout_s = timeout_s
         self._count = workers
         self._places = asyncio.Semaphore(workers)
@@ -106,7 +107,7 @@ class Decoder:
 
     def _fill(self) -> None:
         while len(self._idle) + len(self._busy) < self._count:
-            self._idle.append(Worker(*self._settings))
+            self._idle.append(self._start())
             self.restarts += 1
 
     def _end(self, worker: Worker) -> None:

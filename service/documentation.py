@@ -1,10 +1,10 @@
 """What the OpenAPI document says beyond the response models: the body, images, who may ask."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
 
+from service.guard import needed_scope
 from service.problem_examples import OF_ANY_PATH, OF_KEYS, describe_problem
 from service.schemas import EXAMPLES, Prediction, Problem
 from service.uploads import PART
@@ -89,7 +89,7 @@ METRICS: Final[Responses] = {
 }
 
 
-def complete_document(app: FastAPI, needed_scope: Callable[[str], str | None]) -> None:
+def complete_document(app: FastAPI) -> None:
     """Say in the OpenAPI document which paths need a key, of which scope, and what is refused.
 
     The schema of all problems is added once; every answer refers to it.

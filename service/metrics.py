@@ -119,7 +119,6 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the state."""
         state = self._state
-        bundle, engine = state.model
         for name, text, value in (
             ("line_requests", "Requests waiting or worked on", state.line.inside),
             ("line_places", "Requests that may wait or be worked on", state.line.places),
@@ -140,11 +139,5 @@ class StateCollector(Collector):
             "Worker processes that died, were killed or had refused 1,000 files, and were replaced",
             state.decoder.restarts,
         )
-        facts = {
-            "name": bundle.name,
-            "version": bundle.version,
-            "digest": bundle.digest,
-            "engine": engine.name,
-            "precision": engine.precision,
-        }
+        facts = {**state.model.identity(), "engine": state.model.engine.name}
         yield InfoMetricFamily("xpro_model", "The model that answers", facts)

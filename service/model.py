@@ -13,6 +13,15 @@ class Model(NamedTuple):
     bundle: Bundle
     engine: Engine
 
+    def identity(self) -> dict[str, str]:
+        """Return which model answers, as in every answer and in the metrics."""
+        return {
+            "name": self.bundle.name,
+            "version": self.bundle.version,
+            "digest": self.bundle.digest,
+            "precision": self.engine.precision,
+        }
+
 
 def load_model(settings: Settings, bundle: Bundle | None = None) -> Model:
     """Load a verified bundle, else find and verify the one that the settings name.

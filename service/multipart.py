@@ -20,7 +20,7 @@ class FormParser(MultiPartParser):
 
     def __init__(self, boundary: bytes, body: AsyncGenerator[bytes, None]) -> None:
         super().__init__(
-            _tell(boundary),
+            _content_type(boundary),
             _without_false_ends(body, boundary),
             max_files=1,
             max_fields=0,
@@ -37,7 +37,7 @@ class FormParser(MultiPartParser):
         self.complete = True
 
 
-def _tell(boundary: bytes) -> Headers:
+def _content_type(boundary: bytes) -> Headers:
     """Return a Content-Type with the boundary and without the client's charset.
 
     Python keeps the name of every charset that it was asked for and does not know, for good.

@@ -10,7 +10,6 @@ from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
 from service.documentation import BODY, describe_png
 from service.engine import Outputs
-from service.metrics import Metrics
 from service.model import Model
 from service.problem_examples import PROBLEMS
 from service.rendering import render_overlay, render_png
@@ -28,11 +27,6 @@ class _Png(Response):
     media_type = "image/png"
 
 
-def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
 @router.post(
     "/predict",
     summary="14 probabilities for one radiograph",
@@ -48,7 +42,7 @@ async def predict(
     async with take_turn(request) as turn:
         decoded = await turn.decode()
         outputs = await turn.infer(decoded)
-    _metrics(request).observe_probabilities(outputs.probabilities)
+    turn.metrics.observe_probabilities(outputs.probabilities)
     answer = _answer(request.state.request_id, turn.model, decoded, outputs)
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)
@@ -69,15 +63,9 @@ def _answer(
     names = ("format", "width", "height", "bits", "sha256")
     facts = {name: getattr(decoded, name) for name in names}
     warnings = [warning._asdict() for warning in decoded.warnings]
-    bundle = model.bundle
     return {
         "request_id": request_id,
-        "model": {
-            "name": bundle.name,
-            "version": bundle.version,
-            "digest": bundle.digest,
-            "precision": model.engine.precision,
-        },
+        "model": model.identity(),
         "input": {**facts, "warnings": warnings},
         "probabilities": dict(zip(FINDINGS, probabilities, strict=True)),
         "findings": [
@@ -89,7 +77,7 @@ def _answer(
                 "codes": {"snomed_ct": finding.snomed_ct, "radlex": finding.radlex},
             }
             for finding, probability, threshold in zip(
-                CATALOGUE, probabilities, bundle.thresholds, strict=True
+                CATALOGUE, probabilities, model.bundle.thresholds, strict=True
             )
         ],
     }

@@ -24,7 +24,7 @@ class Turn:
         self.model = state.model
         self._request = request
         self._state = state
-        self._metrics: Metrics = request.app.state.metrics
+        self.metrics: Metrics = request.app.state.metrics
         self._data = data
 
     async def check_client(self) -> None:
@@ -41,10 +41,10 @@ class Turn:
         await self.check_client()
         size = self.model.bundle.input_size
         try:
-            with self._metrics.decode.time():
+            with self.metrics.decode.time():
                 decoded = await self._state.decoder.decode(self._data, size, display_side)
         except InputError as error:
-            self._metrics.count_decode_failure(error.code)
+            self.metrics.count_decode_failure(error.code)
             self._request.state.sha256 = await asyncio.to_thread(_sha256, self._data)
             raise
         self._request.state.sha256 = decoded.sha256
@@ -54,7 +54,7 @@ class Turn:
         """Answer the file."""
         await self.check_client()
         self._request.state.model = self.model.bundle.digest
-        with self._metrics.inference.time():
+        with self.metrics.inference.time():
             return await self._state.inference.infer(self.model.engine, decoded.pixels)
 
 
