@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from contract.findings import FINDINGS
 from training.metrics import (
     Floats,
-    Ranker,
     interval,
     mean_defined,
     mean_resampled,
-    measure_resamples,
     or_none,
+    rank_findings,
 )
 from training.patients import Resamples, resample_patients
 from training.table import Row, stack_labels
@@ -95,9 +94,7 @@ def _measure(
     labels: NDArray[np.int_], probabilities: NDArray[np.floating[Any]], draws: Resamples
 ) -> tuple[Floats, Floats]:
     """Return AUROC and AUPRC of macro and every finding, [15,2], and resampled, [R,15,2]."""
-    rankers = [Ranker(labels[:, f], probabilities[:, f]) for f in range(len(FINDINGS))]
-    whole = np.array([ranker.measure() for ranker in rankers])
-    drawn = measure_resamples(rankers, draws)
+    whole, drawn = rank_findings(labels, probabilities, draws)
     macro = [mean_defined(column) for column in whole.T]
     means = [mean_resampled(drawn[:, :, m], whole[:, m]) for m in range(len(_MEASURES))]
     macro_drawn = np.stack(means, axis=1)[:, np.newaxis]

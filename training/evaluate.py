@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.metrics import (
-    Ranker,
     interval,
     mean_calibration_error,
     mean_defined,
     mean_resampled,
-    measure_resamples,
     or_none,
+    rank_findings,
 )
 from training.operating import OperatingPoint, measure_points
 from training.patients import resample_patients
@@ -44,9 +43,7 @@ def evaluate(
     labels = stack_labels(rows)
     scores = np.asarray(probabilities, np.float64)
     draws = resample_patients(np.array([row.patient for row in rows]), resamples, seed)
-    rankers = [Ranker(labels[:, f], scores[:, f]) for f in range(len(FINDINGS))]
-    whole = np.array([ranker.measure() for ranker in rankers])
-    resampled = measure_resamples(rankers, draws)
+    whole, resampled = rank_findings(labels, scores, draws)
     shares = {
         **dict(zip(FINDINGS, labels.mean(axis=0).tolist(), strict=True)),
         **(prevalence or {}),

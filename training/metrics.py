@@ -71,15 +71,13 @@ class Ranker:
         return np.stack([auroc, auprc], axis=1)
 
 
-def measure_auroc(labels: Numbers, scores: Numbers) -> Floats:
-    """Return the AUROC of every finding, [F], of labels and scores [N,F]; NaN where undefined."""
-    columns = zip(labels.T, scores.T, strict=True)
-    return np.array([Ranker(*column).measure().auroc for column in columns])
-
-
 def macro_auroc(labels: Numbers, scores: Numbers) -> float:
-    """Return the mean AUROC over the findings where it is defined, NaN where there are none."""
-    return mean_defined(measure_auroc(labels, scores))
+    """Return the mean AUROC over the findings where it is defined, of labels and scores [N,F].
+
+    NaN where it is defined for none.
+    """
+    columns = zip(labels.T, scores.T, strict=True)
+    return mean_defined(np.array([Ranker(*column).measure().auroc for column in columns]))
 
 
 def mean_defined(values: Floats) -> float:
@@ -108,6 +106,13 @@ def measure_resamples(rankers: Sequence[Ranker], resamples: Resamples) -> Floats
     positive = np.stack([ranker.positive for ranker in rankers], axis=1)
     measured[:, are_few(owner, positive) | are_few(owner, ~positive)] = np.nan
     return measured
+
+
+def rank_findings(labels: Numbers, scores: Numbers, resamples: Resamples) -> tuple[Floats, Floats]:
+    """Return AUROC and AUPRC of every finding, [F,2], and resampled, [R,F,2]; both given [N,F]."""
+    rankers = [Ranker(*column) for column in zip(labels.T, scores.T, strict=True)]
+    whole = np.array([ranker.measure() for ranker in rankers])
+    return whole, measure_resamples(rankers, resamples)
 
 
 def mean_resampled(drawn: Floats, whole: Floats) -> Floats:

@@ -7,14 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
-from training.metrics import (
-    Ranker,
-    interval,
-    mean_defined,
-    mean_resampled,
-    measure_resamples,
-    or_none,
-)
+from training.metrics import interval, mean_defined, mean_resampled, or_none, rank_findings
 from training.patients import Resamples
 from training.table import Row, stack_labels
 
@@ -75,9 +68,8 @@ def _measure_group(
     members: NDArray[np.intp],
 ) -> dict[str, Any]:
     labels = stack_labels([rows[n] for n in members])
-    rankers = [Ranker(labels[:, f], probabilities[members, f]) for f in range(len(FINDINGS))]
-    whole = np.array([ranker.measure().auroc for ranker in rankers])
-    drawn = measure_resamples(rankers, resamples.of(members))[:, :, 0]
+    ranked = rank_findings(labels, probabilities[members], resamples.of(members))
+    whole, drawn = (measured[..., 0] for measured in ranked)
     return {
         "images": len(members),
         "patients": len({rows[n].patient for n in members}),

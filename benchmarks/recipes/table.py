@@ -8,14 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.recipes.job import Job
 from training.compare import compare
-from training.metrics import (
-    Ranker,
-    interval,
-    mean_defined,
-    mean_resampled,
-    measure_auroc,
-    measure_resamples,
-)
+from training.metrics import interval, mean_defined, mean_resampled, rank_findings
 from training.patients import resample_patients
 from training.table import Row, stack_labels
 
@@ -77,11 +70,8 @@ def _format_job(job: Job) -> str:
 
 def _measure(rows: Sequence[Row], logits: Floats) -> str:
     # Of logits, not of probabilities: AUROC is the same, and far ones stay apart.
-    labels = stack_labels(rows)
     draws = resample_patients(np.array([row.patient for row in rows]), _RESAMPLES, _SEED)
-    rankers = [Ranker(*pair) for pair in zip(labels.T, logits.T, strict=True)]
-    drawn = measure_resamples(rankers, draws)[:, :, 0]
-    whole = measure_auroc(labels, logits)
+    whole, drawn = (one[..., 0] for one in rank_findings(stack_labels(rows), logits, draws))
     return _format(mean_defined(whole), interval(mean_resampled(drawn, whole)), ".3f")
 
 
