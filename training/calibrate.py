@@ -8,9 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
-from training.metrics import calibration_error_by_chance, mean_calibration_error
+from training.metrics import (
+    calibration_error_by_chance,
+    expected_calibration_error,
+    mean_calibration_error,
+)
 from training.operating import choose_points
 from training.platt import Floats, fit_intercept, fit_platt, sigmoid
+from training.split import assign_folds
+from training.table import Row, stack_labels
 
 FOLDS: Final = 10
 """Of patients, to cross-validate the calibration."""
@@ -53,32 +59,25 @@ def apply_scaling(
 
 
 def cross_validate_calibration(
-    logits: NDArray[np.floating[Any]],
-    labels: NDArray[np.generic],
-    patients: NDArray[np.generic],
-    seed: int,
+    rows: Sequence[Row], logits: NDArray[np.floating[Any]], seed: int
 ) -> dict[str, Any]:
     """Measure the calibration error on patients whom the calibration was not fitted on.
 
-    Patients are dealt into FOLDS at random; each fold gets the scaling that the others gave, and
-    the error is measured over all images at once. `logits` and `labels` are [N,14], `patients` [N];
-    the network must not have been trained on these images either. `ece_if_perfect` is what sampling
-    noise alone would show. Raises ValueError for fewer patients than folds.
+    The patients of `rows` are dealt into FOLDS at random; each fold gets the scaling that the
+    others gave, and the error is measured over all images at once. `logits` are [N,14], and the
+    network must not have been trained on these images either. `ece_if_perfect` is what sampling
+    noise alone would show. Raises DataError for fewer patients than folds.
     """
-    names, owner = np.unique(patients, return_inverse=True)
-    if len(names) < FOLDS:
-        raise ValueError(f"{len(names)} patients are too few for {FOLDS} folds.")
-    folds = np.random.default_rng(seed).permutation(len(names))[owner] % FOLDS
-    probabilities = cross_calibrate(logits, labels, folds)
-    truth = labels.astype(np.float64)
+    labels = stack_labels(rows).astype(np.float64)
+    probabilities = cross_calibrate(logits, labels, assign_folds(rows, FOLDS, seed))
     return {
         "folds": FOLDS,
-        "patients": len(names),
-        "images": len(logits),
-        "ece": mean_calibration_error(truth, probabilities),
+        "patients": len({row.patient for row in rows}),
+        "images": len(rows),
+        "ece": mean_calibration_error(labels, probabilities),
         "ece_if_perfect": calibration_error_by_chance(probabilities, _CHANCE_DRAWS, seed),
         "findings": {
-            name: mean_calibration_error(truth[:, f : f + 1], probabilities[:, f : f + 1])
+            name: expected_calibration_error(labels[:, f], probabilities[:, f])
             for f, name in enumerate(FINDINGS)
         },
     }

@@ -164,7 +164,6 @@ def _calibrate(
     With folds the summary's error after it is that of each fold calibrated on the others.
     """
     labels = stack_labels(rows)
-    patients = np.array([row.patient for row in rows])
     learnt = stack_labels(learnt_rows(split) if config.folds else split.train)
     slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
     honest = logits * slopes + shifts
@@ -179,8 +178,8 @@ def _calibrate(
         "split": f"out of {config.folds} folds" if config.folds else "validation",
         "ece_before": mean_calibration_error(labels, sigmoid(honest)),
         "ece_after": mean_calibration_error(labels, probabilities),
-        "cross_validation": cross_validate_calibration(honest, labels, patients, config.seed)
-        if len(set(patients)) >= FOLDS
+        "cross_validation": cross_validate_calibration(rows, honest, config.seed)
+        if len({row.patient for row in rows}) >= FOLDS
         else None,
     }
     return scalings, summary

@@ -3,11 +3,9 @@ import pytest
 
 from contract.findings import FINDINGS
 from training.calibrate import apply_scaling, calibrate, cross_validate_calibration
-from training.metrics import (
-    Ranker,
-    calibration_error_by_chance,
-    mean_calibration_error,
-)
+from training.errors import DataError
+from training.metrics import Ranker, calibration_error_by_chance, mean_calibration_error
+from training.table import Row
 
 IMAGES, COUNT = 2_000, len(FINDINGS)
 
@@ -20,6 +18,11 @@ def labels(rng: np.random.Generator) -> np.ndarray:
 @pytest.fixture
 def logits(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     return 3.0 * rng.normal(labels.astype(float), 1.0) - 1.0
+
+
+def rows_of(labels: np.ndarray, patients: np.ndarray) -> list[Row]:
+    pairs = zip(labels.tolist(), patients, strict=True)
+    return [Row(str(n), str(patient), tuple(own)) for n, (own, patient) in enumerate(pairs)]
 
 
 def test_calibration_keeps_the_ranking(logits: np.ndarray, labels: np.ndarray) -> None:
@@ -93,7 +96,8 @@ def test_youden_threshold_separates_what_can_be_separated(labels: np.ndarray) ->
 def test_cross_validation_shows_what_chance_shows_for_logits_that_platt_fits(
     logits: np.ndarray, labels: np.ndarray
 ) -> None:
-    crossed = cross_validate_calibration(logits, labels, np.arange(IMAGES) // 2, seed=1)
+    rows = rows_of(labels, np.arange(IMAGES) // 2)
+    crossed = cross_validate_calibration(rows, logits, seed=1)
     assert (crossed["folds"], crossed["patients"], crossed["images"]) == (10, 1_000, IMAGES)
     assert crossed["ece"] == pytest.approx(crossed["ece_if_perfect"], rel=0.3)
     assert crossed["ece"] < 0.02
@@ -109,11 +113,9 @@ def test_cross_validation_never_fits_on_a_patient_that_it_measures(
     labels = np.repeat((rng.random((60, COUNT)) < 0.5).astype(int), 20, axis=0)
     patients = np.repeat(np.arange(60), 20)
     shuffled = rng.permutation(len(patients))
-    by_patient = cross_validate_calibration(
-        np.zeros(labels.shape), labels[shuffled], patients[shuffled], seed=1
-    )
-    by_image = cross_validate_calibration(
-        np.zeros(labels.shape), labels[shuffled], np.arange(len(patients)), seed=1
+    by_patient, by_image = (
+        cross_validate_calibration(rows_of(labels[shuffled], owner), np.zeros(labels.shape), seed=1)
+        for owner in (patients[shuffled], np.arange(len(patients)))
     )
     assert by_patient["ece"] > 2 * by_image["ece"]
 
@@ -121,8 +123,8 @@ def test_cross_validation_never_fits_on_a_patient_that_it_measures(
 def test_cross_validation_of_too_few_patients_is_refused(
     logits: np.ndarray, labels: np.ndarray
 ) -> None:
-    with pytest.raises(ValueError, match="9 patients are too few for 10 folds"):
-        cross_validate_calibration(logits, labels, np.arange(IMAGES) % 9, seed=1)
+    with pytest.raises(DataError, match="10 folds of 9 patients"):
+        cross_validate_calibration(rows_of(labels, np.arange(IMAGES) % 9), logits, seed=1)
 
 
 def test_calibration_error_by_chance_is_that_of_the_mean_binomial_deviation() -> None:
