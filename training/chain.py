@@ -23,10 +23,9 @@ from training.calibrate import (
 )
 from training.config import TrainConfig
 from training.data import DataFolder
-from training.dataset import RadiographBatches
 from training.devices import describe_hardware
 from training.evaluate import format_report
-from training.fit import fit, load_best, predict_logits
+from training.fit import fit, load_best, predict
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.localise import find_and_read_boxes
@@ -101,7 +100,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     """
     network, split = load_best(config, run), data.split
     held_out, held_out_logits = _answer_held_out(config, split, cache, run, network)
-    test_logits = predict_logits(network, split.test, cache, config.batch_size)
+    test_logits = predict(network, split.test, cache, config.batch_size)
     scalings, summary = _calibrate(config, split, held_out, held_out_logits)
     findings = [asdict(scaling) for scaling in scalings]
     write_json(run / CALIBRATION, {"summary": summary, "findings": findings})
@@ -120,7 +119,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
         config,
         data,
         cache,
-        lambda rows: predict_maps(network, rows, cache, config.batch_size),
+        lambda rows: predict(network, rows, cache, config.batch_size, "activation_maps"),
     )
     report["about"] = {
         "model": run.name,
@@ -143,17 +142,7 @@ def _answer_held_out(
     if config.folds:
         return learnt_rows(split), read_out_of_fold(config, split, run)
     rows = split.validation
-    return rows, predict_logits(network, rows, cache, config.batch_size)
-
-
-def predict_maps(
-    network: keras.Model, rows: Sequence[Row], cache: Cache, batch_size: int
-) -> NDArray[np.float32]:
-    """Return the activation maps of rows in their order, float32[N,h,w,14]."""
-    model = keras.Model(network.input, network.output["activation_maps"])
-    batches = RadiographBatches(rows, cache, batch_size)
-    maps: NDArray[np.float32] = model.predict(batches, verbose=0)
-    return maps
+    return rows, predict(network, rows, cache, config.batch_size)
 
 
 def _calibrate(

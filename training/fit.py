@@ -59,15 +59,7 @@ def fit(
     steps = math.ceil(len(rows) / config.batch_size)
     scope, devices = use_all_devices()
     with scope:
-        # A state replaces every weight, so nothing is fetched for it.
-        first = replace(config, pretrained="") if has_state(run) else config
-        network = build_network(first, config.precision)
-        _settle_norms(network, config.epochs * steps)
-        model = keras.Model(network.input, network.output["logits"])
-        # On two CPU cores XLA took 30 % longer per step than TensorFlow without it.
-        compiled = "auto" if keras.backend.backend() == "jax" else False
-        model.compile(_build_optimizer(config, steps, devices), loss, jit_compile=compiled)
-        model.optimizer.build(model.trainable_variables)
+        network, model = _build_model(config, has_state(run), steps, loss, devices)
         history = load_state(run, model)
     if is_over(history, config):
         return
@@ -97,6 +89,21 @@ def fit(
     )
 
 
+def _build_model(
+    config: TrainConfig, begun: bool, steps: int, loss: Callable[..., Any], devices: int
+) -> tuple[keras.Model, keras.Model]:
+    """Return the network and its logits as a compiled model; `steps` are those of an epoch."""
+    # A state replaces every weight, so nothing is fetched where the fit has begun.
+    network = build_network(replace(config, pretrained="") if begun else config, config.precision)
+    _settle_norms(network, config.epochs * steps)
+    model = keras.Model(network.input, network.output["logits"])
+    # On two CPU cores XLA took 30 % longer per step than TensorFlow without it.
+    compiled = "auto" if keras.backend.backend() == "jax" else False
+    model.compile(_build_optimizer(config, steps, devices), loss, jit_compile=compiled)
+    model.optimizer.build(model.trainable_variables)
+    return network, model
+
+
 def _settle_norms(network: keras.Model, steps: int) -> None:
     """Let the moving statistics of batch normalisation forget all but the last tenth of the fit.
 
@@ -117,14 +124,19 @@ def load_best(config: TrainConfig, run: Path) -> keras.Model:
     return network
 
 
-def predict_logits(
-    network: keras.Model, rows: Sequence[Row], cache: Cache, batch_size: int
+def predict(
+    network: keras.Model,
+    rows: Sequence[Row],
+    cache: Cache,
+    batch_size: int,
+    output: str = "logits",
 ) -> NDArray[np.float32]:
-    """Return the logits of rows in their order, float32[N,14]."""
+    """Return one output of the network for rows in their order, float32[N,...]."""
     batches = RadiographBatches(rows, cache, batch_size)
-    model = keras.Model(network.input, network.output["logits"])
-    logits: NDArray[np.float32] = model.predict(batches, verbose=0)
-    return logits
+    answers: NDArray[np.float32] = keras.Model(network.input, network.output[output]).predict(
+        batches, verbose=0
+    )
+    return answers
 
 
 class _Judge(keras.callbacks.Callback):  # type: ignore[misc]

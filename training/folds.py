@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.config import TrainConfig
 from training.devices import describe_hardware
-from training.fit import WEIGHTS, fit, load_best, predict_logits
+from training.fit import WEIGHTS, fit, load_best, predict
 from training.losses import share_of_positives
 from training.network import build_ensemble
 from training.prepare import Cache
@@ -89,7 +89,7 @@ def _fit_member(
     # Without validation: an epoch chosen on the fold would make its answers too good.
     fit(config, parts[False], (), cache, folder, shares)
     network = load_best(config, folder)
-    np.save(folder / OUT_OF_FOLD, predict_logits(network, parts[True], cache, config.batch_size))
+    np.save(folder / OUT_OF_FOLD, predict(network, parts[True], cache, config.batch_size))
 
 
 def _member_configs(config: TrainConfig) -> list[TrainConfig]:

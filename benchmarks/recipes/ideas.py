@@ -20,7 +20,7 @@ from contract.findings import FINDINGS
 from training.augment import augment
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
-from training.fit import WEIGHTS, load_best, predict_logits
+from training.fit import WEIGHTS, load_best, predict
 from training.network import build_network
 from training.prepare import Cache
 from training.split import Split
@@ -39,7 +39,7 @@ def fit_taught(
     Hinton et al., Distilling the knowledge in a neural network, 2015.
     """
     teachers = [load_best(config, folder) for folder in sorted(run.parent.glob("ours-*"))]
-    said = [predict_logits(each, split.train, cache, config.batch_size) for each in teachers]
+    said = [predict(each, split.train, cache, config.batch_size) for each in teachers]
     probabilities = 1.0 / (1.0 + np.exp(-np.mean(said, axis=0)))
     targets = (stack_labels(split.train) + probabilities) / 2
     taught = replace(split, train=_relabel(split.train, targets))

@@ -55,7 +55,7 @@ class Job:
         """Fit, then predict validation and test; goes on after the last whole epoch of a kill."""
         # Only here, because importing them loads TensorFlow.
         from benchmarks.recipes.ideas import FITS
-        from training.fit import load_best, predict_logits
+        from training.fit import load_best, predict
 
         asked = self.folder / _ASKED
         if not asked.exists() or read_json(asked) != self._asked():
@@ -69,7 +69,7 @@ class Job:
             )
         network = load_best(config, self.folder)
         rows = (*self.split.validation, *self.split.test)
-        logits = predict_logits(network, rows, self.cache, config.batch_size)
+        logits = predict(network, rows, self.cache, config.batch_size)
         np.save(self.folder / _LOGITS, logits)
         # Last: where it is, all the rest is.
         write_json(self.folder / _RESULT, {"asked": self._asked(), "used": used})

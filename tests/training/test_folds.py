@@ -77,7 +77,7 @@ def test_labels_of_a_fold_do_not_reach_its_own_probabilities(rng: np.random.Gene
 def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
     folded: SmokeRun,
 ) -> None:
-    from training.fit import WEIGHTS, predict_logits
+    from training.fit import WEIGHTS, predict
     from training.folds import learnt_rows, read_out_of_fold
     from training.network import build_network
 
@@ -87,7 +87,7 @@ def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
     for fold in range(FOLDS):
         member = build_network(folded.config)
         member.load_weights(folded.run / f"member{fold}" / WEIGHTS)
-        answers = predict_logits(member, rows, folded.cache, batch_size=32)
+        answers = predict(member, rows, folded.cache, batch_size=32)
         np.testing.assert_allclose(stored[folds == fold], answers[folds == fold], atol=1e-4)
         assert np.abs(stored[folds != fold] - answers[folds != fold]).max() > 1e-2
 
