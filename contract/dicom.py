@@ -17,14 +17,14 @@ from contract.errors import (
     TooComplex,
     UnsupportedPixels,
 )
-from contract.grayscale import to_display
+from contract.grayscale import to_p_values
 from contract.image import Grey, to_grey, warn_of_lost_rows
 from contract.limits import Pixels, check_size
 from contract.lookup import MAX_TABLE_BYTES
 from contract.palette import apply_palette
 from contract.stored import OVERLAY_POSITIONS
 from contract.subject import check_subject
-from contract.transfer import check_transfer_syntax, decode_samples, meanings
+from contract.transfer import check_transfer_syntax, decode_samples, photometric_interpretations
 
 _FILLED_WITH_GREY: Final = frozenset(
     {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1}
@@ -87,7 +87,8 @@ def read_dicom(data: bytes) -> Grey:
     try:
         dataset = _read_dataset(data)
         check_subject(dataset, warnings)
-        _check_pixels(dataset)
+        _check_frame(dataset)
+        _normalise_pixel_tags(dataset)
         samples = decode_samples(dataset)
         if dataset.file_meta.TransferSyntaxUID in _FILLED_WITH_GREY:
             warn_of_lost_rows(samples, int(dataset.BitsStored), warnings)
@@ -97,7 +98,7 @@ def read_dicom(data: bytes) -> Grey:
             samples = _fill_range(samples, dataset)
         if samples.ndim == 3:
             return to_grey(samples, warnings), int(dataset.BitsStored), warnings
-        return to_display(samples, dataset, warnings), int(dataset.BitsStored), warnings
+        return to_p_values(samples, dataset, warnings), int(dataset.BitsStored), warnings
     except (InputError, MemoryError):
         raise
     except RecursionError as error:
@@ -161,8 +162,8 @@ class _StopAfter:
         return int(tag) > self._last
 
 
-def _check_pixels(dataset: FileDataset) -> None:
-    """Refuse by declared frames, size and pixel form, before anything is decoded."""
+def _check_frame(dataset: FileDataset) -> None:
+    """Refuse by declared frames and size, before anything is decoded."""
     if "PixelData" not in dataset:
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
             raise UnsupportedPixels("Floating point pixels are not those of a radiograph.")
@@ -171,6 +172,10 @@ def _check_pixels(dataset: FileDataset) -> None:
     if frames != 1:
         raise SeveralFrames(f"The DICOM object holds {frames} frames; send one radiograph.")
     check_size(int(dataset.Columns), int(dataset.Rows))
+
+
+def _normalise_pixel_tags(dataset: FileDataset) -> None:
+    """Refuse by declared pixel form; normalise the tags that decoding reads."""
     samples, allocated, stored = (
         int(dataset[keyword].value)
         for keyword in ("SamplesPerPixel", "BitsAllocated", "BitsStored")
@@ -180,16 +185,16 @@ def _check_pixels(dataset: FileDataset) -> None:
             f"{samples} samples per pixel of {allocated} bits are not read; send 1 or 3 samples of "
             "8 or 16 bits."
         )
-    meaning = str(dataset.PhotometricInterpretation).strip().upper()
-    possible = meanings(dataset.file_meta.TransferSyntaxUID, samples)
-    if meaning not in possible:
+    photometric = str(dataset.PhotometricInterpretation).strip().upper()
+    possible = photometric_interpretations(dataset.file_meta.TransferSyntaxUID, samples)
+    if photometric not in possible:
         # Taken for MONOCHROME2, a misspelt MONOCHROME1 would be judged black for white.
         raise UnsupportedPixels(
             f"PhotometricInterpretation is none that {samples} samples per pixel have in this "
             f"transfer syntax: {', '.join(possible)}."
         )
-    dataset.PhotometricInterpretation = meaning
-    if stored > 8 and meaning.startswith("YBR_FULL"):
+    dataset.PhotometricInterpretation = photometric
+    if stored > 8 and photometric.startswith("YBR_FULL"):
         # pydicom's conversion knows 8 bits only, and few programs write more.
         raise UnsupportedPixels("Luma and chroma of more than 8 bits are not read; send RGB.")
     dataset.HighBit = int(dataset.get("HighBit", stored - 1))

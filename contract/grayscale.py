@@ -20,8 +20,8 @@ Mask = NDArray[np.bool_]
 _BEYOND_REASON: Final = 1e300  # differences of values below it are still finite
 
 
-def to_display(samples: Pixels, dataset: Dataset, warnings: list[InputWarning]) -> Pixels:
-    """Turn stored samples [H,W] into display values, larger is brighter.
+def to_p_values(samples: Pixels, dataset: Dataset, warnings: list[InputWarning]) -> Pixels:
+    """Turn stored samples [H,W] into P-Values (PS3.14), larger is brighter.
 
     Returns uint8[H,W] where the file stores at most 8 bits, else uint16[H,W] with 65535 as white.
     Padding becomes black and takes no part in the value range. Raises DamagedFile for tables and

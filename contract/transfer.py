@@ -130,8 +130,8 @@ def check_transfer_syntax(syntax: str | None) -> None:
         )
 
 
-def meanings(syntax: str, samples: int) -> tuple[str, ...]:
-    """Return what one or three samples of a pixel may stand for (PS3.3, C.7.6.3.1.2; PS3.5, 8.2).
+def photometric_interpretations(syntax: str, samples: int) -> tuple[str, ...]:
+    """Return those that one or three samples per pixel may have (PS3.3, C.7.6.3.1.2; PS3.5, 8.2).
 
     Taken for RGB, what a codec cannot hold would come out in false colours.
     """

@@ -12,7 +12,7 @@ from training.losses import Loss
 Backbone = Literal["small", "densenet121", "convnext_tiny"]
 CONTRAST_GRID: Final = 16
 """Surroundings to a side of the image, from which `small` tells what is lighter or darker."""
-Precision = Literal["float32", "mixed_bfloat16"]
+DtypePolicy = Literal["float32", "mixed_bfloat16"]
 PixelScaling = Literal["grey", "imagenet", "torchxrayvision"]
 
 _LEAST_LARGE: Final = 32
@@ -60,7 +60,7 @@ class TrainConfig:
     ema_momentum: float = 0.99
     loss: Loss = "cross_entropy"
     label_smoothing: float = 0.0
-    precision: Precision = "float32"
+    precision: DtypePolicy = "float32"
     augment: bool = True
     folds: int = 0
     """With 2 or more, as many networks are fitted, each without one fold of the patients, and

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.backbones import build_backbone
-from training.config import Precision, TrainConfig
+from training.config import DtypePolicy, TrainConfig
 
 _RARE_FINDING_LOGIT: Final = -2.9
 """log(0.052 / 0.948): 5.2 % is the mean frequency of the 14 findings in ChestX-ray14."""
 
 
 def build_network(
-    config: TrainConfig, precision: Precision = "float32", name: str = "network"
+    config: TrainConfig, precision: DtypePolicy = "float32", name: str = "network"
 ) -> keras.Model:
     """Build the network with fresh weights.
 
@@ -80,7 +80,7 @@ def _start_logit(config: TrainConfig) -> float:
 
 
 @contextmanager
-def _dtype_policy(precision: Precision) -> Iterator[None]:
+def _dtype_policy(precision: DtypePolicy) -> Iterator[None]:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

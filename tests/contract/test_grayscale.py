@@ -13,7 +13,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from contract.grayscale import to_display
+from contract.grayscale import to_p_values
 from contract.radiograph import read
 from tests.contract.asserting import pixels_of, refusal, warning_codes
 from tests.contract.drawn import HEIGHT, WIDTH, dicom, draw_radiograph, jpeg_code_stream, lut_item
@@ -54,7 +54,7 @@ def test_sixteen_bits_are_looked_up_and_no_float_image_is_ever_held():
     dataset.WindowCenter, dataset.WindowWidth = 2048, 3000
     tracemalloc.start()
     try:
-        pixels = to_display(samples, dataset, [])
+        pixels = to_p_values(samples, dataset, [])
         _, most_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
