@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.utils import canonicalize_name
+
 # CVE-2024-3651: a source that does not report it for this release knows nothing.
 _CANARY: Final = "idna==3.6 --hash=sha256:" + "0" * 64
 _LOCKED: Final = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -28,7 +30,7 @@ class AuditFailed(Exception):
 def read_locked(files: list[Path]) -> set[Package]:
     """Return name and version of every package in locked requirement files."""
     return {
-        (_normalise(name), version)
+        (canonicalize_name(name), version)
         for file in files
         for name, version in _LOCKED.findall(file.read_text())
     }
@@ -37,7 +39,7 @@ def read_locked(files: list[Path]) -> set[Package]:
 def judge(report: Report, locked: set[Package]) -> list[str]:
     """Return what is wrong: a package that was not audited, and every known vulnerability."""
     audited = {
-        (_normalise(package["name"]), package["version"]): package["vulns"]
+        (canonicalize_name(package["name"]), package["version"]): package["vulns"]
         for package in report["dependencies"]
         if "vulns" in package
     }
@@ -95,10 +97,6 @@ def main(arguments: list[str]) -> int:
     if not wrong:
         print(f"{len(locked)} packages audited, no known vulnerability.")
     return 1 if wrong else 0
-
-
-def _normalise(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":

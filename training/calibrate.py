@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from training.metrics import (
+    Floats,
     calibration_error_by_chance,
     expected_calibration_error,
     mean_calibration_error,
 )
 from training.operating import choose_points
-from training.platt import Floats, fit_intercept, fit_platt, sigmoid
+from training.platt import fit_intercept, fit_platt, sigmoid
 from training.split import assign_folds
 from training.table import Row, stack_labels
 

@@ -1,6 +1,5 @@
 """Everything that decides a training run, in one frozen dataclass with named profiles."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -165,11 +164,6 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
         raise ConfigError(f"The config has fields this code does not know: {sorted(unknown)}.")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return TrainConfig(**{**values, **lists})
-
-
-def config_to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Return the config as plain values for JSON."""
-    return dataclasses.asdict(config)
 
 
 def _parse_override(override: str) -> tuple[str, Any]:

@@ -115,7 +115,7 @@ def predict_bundle(
     batches = RadiographBatches(rows, cache, _BATCH_SIZE)
     answers = [
         serve(image=tf.constant(images))[output].numpy()
-        for images, _ in map(batches.__getitem__, range(len(batches)))
+        for images, _ in (batches[n] for n in range(len(batches)))
     ]
     return np.concatenate(answers)
 

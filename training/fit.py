@@ -23,8 +23,8 @@ from training.config import TrainConfig
 from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
 from training.errors import RunError
-from training.losses import Floats, build_loss, share_of_positives
-from training.metrics import macro_auroc
+from training.losses import build_loss, share_of_positives
+from training.metrics import Floats, macro_auroc
 from training.network import build_ensemble, build_network
 from training.prepare import Cache
 from training.progress import Journal, ProgressBar

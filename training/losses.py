@@ -7,8 +7,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from training.metrics import Floats
+
 Loss = Literal["cross_entropy", "weighted", "focal"]
-Floats = NDArray[np.float64]
 
 FOCUS: Final = 2
 """Exponent of the focal loss; 2 was best in Lin et al., ICCV 2017, table 1b."""

@@ -5,10 +5,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from training.metrics import Floats
+
 _STEPS: Final = 100
 _TINY: Final = 1e-10
-
-Floats = NDArray[np.float64]
 
 
 def fit_platt(logits: Floats, labels: Floats) -> tuple[float, float]:

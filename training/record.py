@@ -5,6 +5,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from contract.findings import FINDINGS
 from contract.pixels import CONTRACT_VERSION
-from training.config import TrainConfig, config_to_dict
+from training.config import TrainConfig
 from training.data import DataFolder
 from training.errors import ConfigError, RunError
 
@@ -43,7 +44,7 @@ def write_record(
         run / RECORD,
         {
             "command": list(command),
-            "config": config_to_dict(config),
+            "config": asdict(config),
             "data": describe_data(data),
             "contract_version": CONTRACT_VERSION,
             "code_commit": read_commit(),

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recipes import Way
-from training.config import TrainConfig, config_to_dict
+from training.config import TrainConfig
 from training.data import DataFolder
 from training.errors import RunError
 from training.prepare import Cache, prepare_images
@@ -91,7 +91,7 @@ class Job:
     def _asked(self) -> Any:
         """Return all that decides the result, as it comes out of JSON."""
         asked = {
-            "config": config_to_dict(self.config),
+            "config": asdict(self.config),
             "way": self.way,
             "budget_cpu_s": self.budget_s,
             "split_sha256": self.split.sha256(),

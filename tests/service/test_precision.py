@@ -18,9 +18,6 @@ from service.settings import Settings
 from tests.service.test_startup import start
 from training.phantom import DRAWN_FINDINGS, draw_phantom
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def drawn():

@@ -20,9 +20,6 @@ from training.record import describe_data, read_json, write_json, write_record
 from training.split import Split
 from training.table import Row
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 MAY = "was trained on another split. Where its patients are among these, it may have learnt"
 
 

@@ -19,9 +19,6 @@ from training.phantom import draw_phantom
 from training.record import CHANGES, read_changes, read_commit
 from training.room import hold_alone
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 OUTPUTS = {"probabilities", "logits", "activation_maps", "embedding"}
 
 

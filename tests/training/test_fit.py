@@ -19,9 +19,6 @@ from training.quiet import start_keras
 from training.room import require_room
 from training.table import Row
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 ROOT = Path(__file__).parents[2]
 
 # Two logical CPUs stand for two GPUs. All images are the same, so that the statistics of batch
@@ -77,8 +74,6 @@ def test_two_devices_learn_what_one_does(tmp_path: Path) -> None:
         np.testing.assert_allclose(two[name], value, atol=1e-4)
 
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_gradients_are_clipped_to_their_norm_together() -> None:
     start_keras()
     import keras

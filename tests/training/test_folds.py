@@ -18,9 +18,6 @@ from training.prepare import prepare_images
 from training.split import assign_folds
 from training.table import Row
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 FOLDS = 2
 
 

@@ -13,9 +13,6 @@ from training.errors import ConfigError
 from training.phantom import draw_phantom
 from training.quiet import start_keras
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 ROOT = Path(__file__).parents[2]
 PLACES = ("cache", "run", "out")
 """What `train` writes to, by its options."""

@@ -12,9 +12,6 @@ from PIL import Image
 from contract.bundle import open_bundle
 from tests.training.conftest import call
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 ARCHIVES = 12
 LEARNT, TESTED = 36, 12
 """Images of the copy on the official lists; those on the test list have boxes."""

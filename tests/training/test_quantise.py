@@ -18,9 +18,6 @@ from tests.training.test_int8_replay import ALLOWED, differ_between_processors
 from training.errors import DataError
 from training.table import Row
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 WEIGHTS = INT8.replace(".xml", ".bin")
 
 

@@ -21,9 +21,6 @@ from training.prepare import Cache, prepare_images
 from training.quiet import start_keras
 from training.split import Split
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 BUDGET_S = 6.0
 SMOKE = read_config("smoke")
 

@@ -11,9 +11,6 @@ from tests.training.conftest import SmokeRun, call
 from training.curves import draw_aurocs
 from training.predictions import write_predictions
 
-# Keras 3.15 converts tensors in a way that numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 def test_published_predictions_are_evaluated_as_is_known_of_them(
     xrays: Path, tmp_path: Path

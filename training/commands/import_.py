@@ -33,8 +33,7 @@ def run(arguments: Namespace) -> None:
             raise ConfigError(f"{change!r}: an import can set {', '.join(_SETTABLE)}.")
     folder = options.chosen_run(arguments, arguments.kind)
     # Before Keras starts and before any image is read: a file may well be refused.
-    from training.importers.origin import describe_origin
-    from training.importers.published import KINDS, read_published
+    from training.importers.published import KINDS, describe_origin, read_published
 
     kind = KINDS[arguments.kind]
     weights = read_published(arguments.file, kind)

@@ -1,14 +1,14 @@
 """Published weights -> a run that was never fitted -> a bundle."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 import keras
 
 from training.chain import judge
-from training.config import TrainConfig, config_to_dict
+from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
 from training.errors import ConfigError
@@ -59,7 +59,7 @@ def adopt(
     run.mkdir(parents=True)
     network.save_weights(run / WEIGHTS)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), sys.argv[1:])
-    recipe = {name: value for name, value in config_to_dict(config).items() if name in IN_EFFECT}
+    recipe = {name: value for name, value in asdict(config).items() if name in IN_EFFECT}
     write_json(run / RECORD, {**read_json(run / RECORD), "config": recipe, "weights": origin})
     judge(config, data, cache, run)
     return export_bundle(run, model, data, cache)

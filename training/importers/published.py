@@ -1,5 +1,6 @@
 """What is known of each kind of published weights."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,6 +97,13 @@ def read_published(path: Path, kind: Kind) -> KerasWeights:
     shapes = pytorch_shapes(kind.channels, kind.head, len(kind.outputs))
     arrays = read_torch(path, lambda tensors: _rename(tensors, kind), shapes)
     return from_pytorch(arrays, kind.channels, kind.head, kind.order)
+
+
+def describe_origin(path: Path, name: str, kind: Kind) -> dict[str, str]:
+    """Return kind, SHA-256 and training data of a file of weights; its name stays out."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"kind": name, "sha256": digest, "trained_on": kind.trained_on}
 
 
 def _rename(tensors: dict[str, Tensor], kind: Kind) -> dict[str, Tensor]:
