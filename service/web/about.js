@@ -1,9 +1,9 @@
-import { byId, el, readable, terms } from "./dom.js";
+import { byId, el, readable, table, terms } from "./dom.js";
 import { GESTURES, KEYS } from "./gestures.js";
 import { save } from "./save.js";
 
-/** Fill the dialog about keys and mouse. */
-export function connectKeys() {
+/** Let the dialog about keys and mouse be opened. */
+export function showKeys() {
   dialog("keys", "Keys and mouse", el("h3", {}, "Keys, while the radiograph has the focus"),
     terms(KEYS), el("h3", {}, "Mouse and touch"), terms(GESTURES),
     el("h3", {}, "Findings"), terms([["↑ ↓", "previous, next finding"],
@@ -16,7 +16,7 @@ export function showModel(model) {
   byId("open-model").textContent = `Model ${model.name} ${model.version}`;
   dialog("model", `Model ${model.name}, version ${model.version}`,
     el("p", { class: "lead" }, model.intended_use),
-    modelFacts(model), el("h3", {}, "How well it tells each finding"), table(model),
+    modelFacts(model), el("h3", {}, "How well it tells each finding"), measures(model),
     el("p", { class: "foot" }, `AUROC with its 95 % interval, on the ${model.findings[0].split ?? "evaluation"} images.`),
     el("div", { class: "row-actions" }, el("button", {
       type: "button", id: "save-model",
@@ -42,7 +42,7 @@ export function modelFacts(model) {
   ]);
 }
 
-function table(model) {
+function measures(model) {
   const number = (value, digits) => (value == null ? "–" : value.toFixed(digits));
   const rows = model.findings.map((facts) => el("tr", {},
     el("th", { scope: "row" }, readable(facts.name)),
@@ -52,9 +52,7 @@ function table(model) {
     el("td", {}, number(facts.threshold, 3))));
   const head = ["Finding", "AUROC", "95 % interval", "Positives", "Threshold"];
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "AUROC per finding" },
-    el("table", {},
-      el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, ...rows)));
+    table(head, rows));
 }
 
 function dialog(name, title, ...content) {

@@ -71,12 +71,10 @@ const isReadable = (file) => (
   (file.size ? file.slice(0, 1) : file).arrayBuffer().then(() => true, () => false));
 
 /** Whether another key would help. */
-export function needsKey({ problem }) {
-  return problem.status === 401 || problem.code === "missing_scope";
-}
+export const needsKey = (problem) => problem.status === 401 || problem.code === "missing_scope";
 
 /** Whether what was refused so would be refused of every file: no service, or no key for it. */
-export const endsAll = (problem) => problem.code === UNREACHABLE.code || needsKey({ problem });
+export const endsAll = (problem) => problem.code === UNREACHABLE.code || needsKey(problem);
 
 /** Whether the same file may be answered later. */
 export const mayRetry = (problem) => endsAll(problem) || [429, 503].includes(problem.status);
@@ -88,7 +86,7 @@ async function send(path, options) {
     const response = await sendWith(used, path, options);
     if (![401, 403].includes(response.status)) return response;
     const refused = await refusal(response);
-    if (!needsKey(refused)) throw refused;
+    if (!needsKey(refused.problem)) throw refused;
     if (accessKey() === used) await askForKey(refused); // else another request has asked meanwhile
     options.signal?.throwIfAborted();
   }

@@ -26,6 +26,13 @@ export function terms(pairs) {
   )));
 }
 
+/** A table of rows made by `el("tr", ...)`, under a line of headings. */
+export function table(head, rows) {
+  return el("table", {},
+    el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, ...rows));
+}
+
 /** Finding names as people write them. */
 export const readable = (finding) => finding.replaceAll("_", " ");
 

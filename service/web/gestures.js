@@ -1,7 +1,7 @@
 import { announce } from "./dom.js";
 
 const PAN_STEP = 40;
-const ZOOM_STEP = 1.25;
+export const ZOOM_STEP = 1.25;
 const WINDOW_STEP = 8;
 const OPACITY_STEP = 0.1;
 

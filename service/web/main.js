@@ -1,4 +1,4 @@
-import { connectKeys, showModel } from "./about.js";
+import { showKeys, showModel } from "./about.js";
 import { accessKey, connectKeyChange } from "./access.js";
 import { getJson, mayRetry, needsKey } from "./api.js";
 import { Cases } from "./cases.js";
@@ -25,7 +25,7 @@ function start(model, colours) {
   let loading = new AbortController();
   const tool = connectTools(viewer);
   connectGestures(viewer, { tool, step: (by) => cases.step(by) });
-  connectKeys();
+  showKeys();
   showModel(model);
   connectFiles(cases);
   connectReport(viewer, () => (
@@ -166,7 +166,7 @@ async function begin() {
   try {
     start(...await Promise.all([getJson("model"), getJson("web/colours.json")]));
   } catch (error) {
-    const locked = error.problem && needsKey(error);
+    const locked = error.problem && needsKey(error.problem);
     const refused = error.problem?.status ? error.problem.title : "The service cannot be reached";
     const title = locked ? "A key is needed" : refused;
     const again = () => {

@@ -1,5 +1,5 @@
 import { modelFacts } from "./about.js";
-import { byId, el, percent, readable, terms } from "./dom.js";
+import { byId, el, percent, readable, table, terms } from "./dom.js";
 
 /** Fill the report whenever the page is printed; `current()` is the case in view, and its model. */
 export function connectReport(viewer, current) {
@@ -35,7 +35,7 @@ function content(model, viewer, { answer, name }, finding) {
     el("div", { class: "images" },
       figure(viewer.snapshot(false), "Radiograph, as windowed on screen"),
       mapped ? figure(viewer.snapshot(true), `Activation map of ${readable(finding)}: where, not how much`) : null),
-    table(answer),
+    findings(answer),
     el("h2", {}, "Model"), modelFacts(model),
   ];
 }
@@ -46,14 +46,12 @@ function figure(canvas, caption) {
   return el("figure", {}, canvas, el("figcaption", {}, caption));
 }
 
-function table(answer) {
+function findings(answer) {
   const rows = answer.findings.map((entry) => el("tr", { class: entry.positive ? "positive" : null },
     el("th", { scope: "row" }, readable(entry.finding)),
     el("td", {}, percent(entry.probability)), el("td", {}, percent(entry.threshold)),
     el("td", {}, entry.positive ? "▲ at or above" : "below"),
     el("td", {}, entry.codes.snomed_ct ?? "–"), el("td", {}, entry.codes.radlex ?? "–")));
   const head = ["Finding", "Probability", "Threshold", "Call", "SNOMED CT", "RadLex"];
-  return el("table", {},
-    el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
-    el("tbody", {}, ...rows));
+  return table(head, rows);
 }

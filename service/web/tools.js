@@ -1,6 +1,5 @@
 import { byId, el } from "./dom.js";
-
-const ZOOM_STEP = 1.25;
+import { ZOOM_STEP } from "./gestures.js";
 
 /** Build the tool bar of the viewer; returns `tool()`, which is "pan" or "window". */
 export function connectTools(viewer) {
