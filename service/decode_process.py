@@ -62,7 +62,7 @@ class Worker:
             self._process = _CONTEXT.Process(
                 target=serve, args=(theirs, timeout_s, memory_mib), daemon=True
             )
-            with _sigterm_held():
+            with _block_sigterm():
                 self._process.start()
         # Opened anew: to read only, and at a place of its own.
         with Path(f"/proc/self/fd/{memory.fileno()}").open("rb", 0) as readable:
@@ -142,7 +142,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _sigterm_held() -> Iterator[None]:
+def _block_sigterm() -> Iterator[None]:
     """Have what is started meanwhile never get SIGTERM; this process gets it afterwards.
 
     Who stops a service may send it to all of its processes, as systemd does; the workers have to

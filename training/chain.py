@@ -155,19 +155,19 @@ def _calibrate(
     labels = stack_labels(rows)
     learnt = stack_labels(learnt_rows(split) if config.folds else split.train)
     slopes, shifts = undo_loss(config.loss, share_of_positives(learnt))
-    honest = logits * slopes + shifts
+    corrected = logits * slopes + shifts
     scalings = calibrate_after_loss(logits, labels, slopes, shifts)
     probabilities = apply_scaling(scalings, logits)
     if config.folds:
         folds = assign_folds(rows, config.folds, config.seed)
-        probabilities = cross_calibrate(honest, labels, folds)
+        probabilities = cross_calibrate(corrected, labels, folds)
     summary = {
         "method": "Platt scaling per finding",
         "exceptions": {s.finding: s.method for s in scalings if s.method != "Platt scaling"},
         "split": f"out of {config.folds} folds" if config.folds else "validation",
-        "ece_before": mean_calibration_error(labels, sigmoid(honest)),
+        "ece_before": mean_calibration_error(labels, sigmoid(corrected)),
         "ece_after": mean_calibration_error(labels, probabilities),
-        "cross_validation": cross_validate_calibration(rows, honest, config.seed)
+        "cross_validation": cross_validate_calibration(rows, corrected, config.seed)
         if len({row.patient for row in rows}) >= FOLDS
         else None,
     }

@@ -20,13 +20,13 @@ from training.config import TrainConfig, config_from_dict
 from training.data import DataFolder
 from training.dataset import RadiographBatches
 from training.describe import describe
+from training.disk import lock_folder
 from training.errors import ConfigError, DataError
 from training.fit import load_best
 from training.network import build_calibrated
 from training.phantom import DRAWN_FINDINGS, draw_phantom
 from training.prepare import Cache
 from training.record import CALIBRATION, RECORD, REPORT, read_json
-from training.room import hold_alone
 from training.split import SplitName
 from training.table import Row
 
@@ -54,7 +54,7 @@ def export_bundle(
     config = config_from_dict(record["config"])
     model.mkdir(parents=True, exist_ok=True)
     # Another export would take the same number.
-    with hold_alone(model):
+    with lock_folder(model):
         finished = model / str(_next_version(model))
         # Judging INT8 may take an hour, and what lies under a number is served.
         bundle = model / f".{finished.name}.unfinished"

@@ -22,13 +22,13 @@ from training.checkpoint import (
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
+from training.disk import require_free_space
 from training.errors import RunError
 from training.losses import build_loss, share_of_positives
 from training.metrics import Floats, macro_auroc
 from training.network import build_ensemble, build_network
 from training.prepare import Cache
 from training.progress import Journal, ProgressBar
-from training.room import require_room
 from training.table import Row, stack_labels
 
 WEIGHTS: Final = "best.weights.h5"
@@ -166,7 +166,7 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The loss of epoch {epoch + 1} is {logs['loss']}: the steps were too large. Begin "
                 "anew with a smaller learning_rate or clip_norm."
             )
-        require_room(self._run, 2 * sum(array.nbytes for array in state_arrays(self.model)))
+        require_free_space(self._run, 2 * sum(array.nbytes for array in state_arrays(self.model)))
         weights = self.model.trainable_variables
         trained = _copy(weights)
         self.model.optimizer.finalize_variable_values(weights)

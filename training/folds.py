@@ -23,7 +23,7 @@ from training.network import build_ensemble
 from training.prepare import Cache
 from training.split import Split, assign_folds
 from training.table import Row, stack_labels
-from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
+from training.workers import block_sigint, end_on_error, start_fitting, start_workers
 
 OUT_OF_FOLD: Final = "out_of_fold.npy"
 
@@ -44,7 +44,7 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
     processes = 1 if gpus else min(config.folds, len(os.sched_getaffinity(0)))
     begin = partial(start_fitting, one_core=not gpus)
     with start_workers(processes, begin) as executor, end_on_error():
-        with shield_from_ctrl_c():
+        with block_sigint():
             jobs = [
                 executor.submit(
                     _fit_member, member, rows, folds == fold, cache, _folder(run, fold), shares

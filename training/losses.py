@@ -11,8 +11,8 @@ from training.metrics import Floats
 
 Loss = Literal["cross_entropy", "weighted", "focal"]
 
-FOCUS: Final = 2
-"""Exponent of the focal loss; 2 was best in Lin et al., ICCV 2017, table 1b."""
+GAMMA: Final = 2
+"""Focusing parameter of the focal loss; 2 was best in Lin et al., ICCV 2017, table 1b."""
 
 _MAX_LOGIT: Final = 40.0
 _BISECTIONS: Final = 100
@@ -52,8 +52,8 @@ def build_loss(kind: Loss, shares: Floats, label_smoothing: float = 0.0) -> Call
             if_positive, if_negative = of_positives * if_positive, of_negatives * if_negative
         if kind == "focal":
             probability = ops.sigmoid(logits)
-            if_positive = (1.0 - probability) ** FOCUS * if_positive
-            if_negative = probability**FOCUS * if_negative
+            if_positive = (1.0 - probability) ** GAMMA * if_positive
+            if_negative = probability**GAMMA * if_negative
         return ops.mean(targets * if_positive + (1.0 - targets) * if_negative, axis=-1)
 
     return loss
@@ -77,19 +77,19 @@ def undo_loss(kind: Loss, shares: Floats) -> tuple[Floats, Floats]:
     return ones, zeros
 
 
-def focal_to_honest(logit: float) -> float:
+def undo_focal(logit: float) -> float:
     """Return the logit of the frequency for which the focal loss is least at this logit."""
     return _focal_pull(logit) - _focal_pull(-logit)
 
 
 def _focal_pull(logit: float) -> float:
-    """Return the logarithm of how steeply the cost of a negative, -p^FOCUS log(1 - p), rises in p.
+    """Return the logarithm of how steeply the cost of a negative, -p^GAMMA log(1 - p), rises in p.
 
     The cost of a positive falls as steeply at -logit.
     """
     log_p, log_q = -np.logaddexp(0.0, -logit), -np.logaddexp(0.0, logit)
     return float(
-        np.logaddexp(FOCUS * log_p - log_q, math.log(FOCUS) + (FOCUS - 1) * log_p + np.log(-log_q))
+        np.logaddexp(GAMMA * log_p - log_q, math.log(GAMMA) + (GAMMA - 1) * log_p + np.log(-log_q))
     )
 
 
@@ -97,7 +97,7 @@ def _focal_tangent(target: float) -> tuple[float, float]:
     low, high = -_MAX_LOGIT, _MAX_LOGIT
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if focal_to_honest(middle) < target else (low, middle)
+        low, high = (middle, high) if undo_focal(middle) < target else (low, middle)
     step = 1e-4
-    slope = (focal_to_honest(low + step) - focal_to_honest(low - step)) / (2 * step)
+    slope = (undo_focal(low + step) - undo_focal(low - step)) / (2 * step)
     return slope, target - slope * low

@@ -20,11 +20,11 @@ from tqdm import tqdm
 from contract.errors import InputError
 from contract.pixels import CONTRACT_VERSION, to_model_input
 from contract.radiograph import read
+from training.disk import PIXELS, lock_folder, open_pixels
 from training.errors import CacheError, DataError
 from training.record import replace_text
-from training.room import PIXELS, hold_alone, open_pixels
 from training.sources import SOURCES, Source, read_source, read_sources
-from training.workers import end_with_parent, shield_from_ctrl_c, start_workers
+from training.workers import block_sigint, end_with_parent, start_workers
 
 _META: Final = "meta.json"
 _PREPARED: Final = "prepared"
@@ -64,7 +64,7 @@ def prepare_images(files: dict[str, Path], size: int, folder: Path) -> Cache:
         return Cache(folder, index)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with hold_alone(folder):
+        with lock_folder(folder):
             # Another process may have filled it while this one waited.
             index, filled = _index_prepared(files, size, folder)
             if not filled:
@@ -158,7 +158,7 @@ def _read_in_parallel(
     ):
         paths = [files[name] for name in names]
         read_one = partial(_read_input, size=size)
-        with shield_from_ctrl_c():
+        with block_sigint():
             done = executor.map(read_one, names, paths, chunksize=_CHUNK)
         for one in done:
             yield one

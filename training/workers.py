@@ -32,7 +32,7 @@ def start_workers(
 
 
 @contextmanager
-def shield_from_ctrl_c() -> Iterator[None]:
+def block_sigint() -> Iterator[None]:
     """Block SIGINT until the end of the context; processes started within it never receive it.
 
     A terminal sends it to all processes of a command, and one line about it is enough.

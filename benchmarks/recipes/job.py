@@ -20,7 +20,7 @@ from training.errors import RunError
 from training.prepare import Cache, prepare_images
 from training.record import read_json, write_json
 from training.split import Split
-from training.workers import end_on_error, shield_from_ctrl_c, start_fitting, start_workers
+from training.workers import block_sigint, end_on_error, start_fitting, start_workers
 
 _ASKED: Final = "asked.json"
 _RESULT: Final = "result.json"
@@ -136,7 +136,7 @@ def run_all(jobs: Sequence[Job]) -> None:
     """Run jobs in processes of their own, as many at a time as there are cores."""
     processes = len(os.sched_getaffinity(0))
     with start_workers(processes, _start_worker, tasks_each=1) as executor, end_on_error():
-        with shield_from_ctrl_c():
+        with block_sigint():
             running = {executor.submit(job.run): job for job in jobs}
         for done in as_completed(running):
             done.result()

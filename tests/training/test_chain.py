@@ -14,10 +14,10 @@ from contract.bundle import find_bundle, open_bundle
 from contract.findings import FINDINGS
 from contract.seal import BundleError
 from tests.training.conftest import SmokeRun
+from training.disk import lock_folder
 from training.errors import DataError
 from training.phantom import draw_phantom
 from training.record import CHANGES, read_changes, read_commit
-from training.room import hold_alone
 
 OUTPUTS = {"probabilities", "logits", "activation_maps", "embedding"}
 
@@ -176,7 +176,7 @@ def test_export_waits_for_another_one_to_the_same_folder(smoke: SmokeRun, tmp_pa
     from training.export import export_bundle
 
     with ThreadPoolExecutor(1) as pool:
-        with hold_alone(tmp_path):
+        with lock_folder(tmp_path):
             waiting = pool.submit(export_bundle, smoke.run, tmp_path)
             with pytest.raises(TimeoutError):
                 waiting.result(2)

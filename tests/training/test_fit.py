@@ -11,12 +11,12 @@ import pytest
 from tests.training.conftest import SmokeRun
 from training.checkpoint import History, save_state
 from training.config import read_config
+from training.disk import require_free_space
 from training.errors import ConfigError, RunError
 from training.phantom import draw_phantom
 from training.prepare import Cache
 from training.progress import HISTORY
 from training.quiet import start_keras
-from training.room import require_room
 from training.table import Row
 
 ROOT = Path(__file__).parents[2]
@@ -130,8 +130,8 @@ def test_network_that_is_measured_after_a_short_fit_is_the_one_that_was_trained(
 
 def test_disk_that_is_nearly_full_ends_the_fit_before_anything_is_torn(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"nearly full: .* Make room, then: python"):
-        require_room(tmp_path, 1 << 60)
-    require_room(tmp_path, 1)
+        require_free_space(tmp_path, 1 << 60)
+    require_free_space(tmp_path, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])

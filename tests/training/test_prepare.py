@@ -10,9 +10,9 @@ from PIL import Image
 
 from contract.pixels import to_model_input
 from contract.radiograph import read
+from training.disk import lock_folder
 from training.errors import CacheError, DataError
 from training.prepare import prepare_images
-from training.room import hold_alone
 
 SIZE = 64
 MARK = 77
@@ -131,7 +131,7 @@ def test_damaged_cache_is_said_so(
 
 def test_while_one_fills_a_cache_another_waits(files: dict[str, Path], tmp_path: Path) -> None:
     other = threading.Thread(target=prepare_images, args=(files, SIZE, tmp_path))
-    with hold_alone(tmp_path):
+    with lock_folder(tmp_path):
         other.start()
         other.join(timeout=2)
         assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Folders held by one process at a time, and room on disk: for the pixels of a cache, for a run."""
+"""Locks on folders, and space on disk: for the pixels of a cache, for a run."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ PIXELS: Final = "images.npy"
 
 
 @contextmanager
-def hold_alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Wait until no other process holds `folder`, and hold it; a killed process lets go."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -30,7 +30,7 @@ def hold_alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def require_room(folder: Path, size: int) -> None:
+def require_free_space(folder: Path, size: int) -> None:
     """Raise RunError where fewer than `size` bytes are left; h5py can crash on a full disk."""
     free = shutil.disk_usage(folder).free
     if free < size:
