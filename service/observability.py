@@ -133,24 +133,29 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            ended = time.monotonic()
-            uploaded = scope["state"].get("uploaded", started)
-            route, code = self._route(scope), scope["state"].get("code")
-            self._count(route, status, code, uploaded - started, ended - uploaded)
-            if not (code is None and 0 < status < 400 and self._is_routine(scope["path"])):
-                method = scope["method"]
-                log_event(
-                    "request",
-                    request_id=request_id,
-                    method=method if method in ("GET", "POST", "HEAD") else "other",
-                    route=route,
-                    status=status,
-                    code=code,
-                    client=scope["state"].get("client"),
-                    sha256=scope["state"].get("sha256"),
-                    model=scope["state"].get("model"),
-                    duration_ms=round((ended - started) * 1000, 1),
-                )
+            self._note(scope, status, started)
+
+    def _note(self, scope: Scope, status: int, started: float) -> None:
+        """Count a request that has ended; log it unless it is routine."""
+        state, ended = scope["state"], time.monotonic()
+        uploaded = state.get("uploaded", started)
+        route, code = self._route(scope), state.get("code")
+        self._count(route, status, code, uploaded - started, ended - uploaded)
+        if code is None and 0 < status < 400 and self._is_routine(scope["path"]):
+            return
+        method = scope["method"]
+        log_event(
+            "request",
+            request_id=state["request_id"],
+            method=method if method in ("GET", "POST", "HEAD") else "other",
+            route=route,
+            status=status,
+            code=code,
+            client=state.get("client"),
+            sha256=state.get("sha256"),
+            model=state.get("model"),
+            duration_ms=round((ended - started) * 1000, 1),
+        )
 
     def _route(self, scope: Scope) -> str | None:
         if scope["path"] in self._paths:
