@@ -6,14 +6,13 @@ from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from contract.findings import FINDINGS
 from contract.pixels import to_display
 from contract.radiograph import read
 from training.data import DataFolder
 from training.figures import BLUE, GREEN, ORANGE, new_figure, readable, style, to_bytes
-from training.metrics import Floats
+from training.losses import class_weights
 from training.split import SplitName
 from training.subgroups import GROUPINGS
 from training.table import Row, stack_labels
@@ -47,23 +46,6 @@ def write_plots(data: DataFolder, folder: Path) -> list[Path]:
     return paths
 
 
-def weigh_contributions(labels: NDArray[np.generic]) -> dict[str, Floats]:
-    """Return each finding's share of the loss, [14], from its positives and its negatives.
-
-    `labels` is [N,14]. Plain binary cross-entropy counts every image alike, so the shares are the
-    frequencies. Weighted, a positive counts by the share of negatives and a negative by the share
-    of positives, so that both contribute the same.
-    """
-    positive = labels.astype(np.float64).mean(axis=0)
-    weighted = positive * (1.0 - positive)
-    return {
-        "positive": positive,
-        "negative": 1.0 - positive,
-        "weighted positive": weighted,
-        "weighted negative": weighted.copy(),
-    }
-
-
 def draw_frequencies(parts: Parts) -> Figure:
     """Draw the share of images with each finding, beside each other for the three sets."""
     figure = new_figure(8, 6)
@@ -82,15 +64,18 @@ def draw_frequencies(parts: Parts) -> Figure:
 
 def draw_contributions(rows: Sequence[Row]) -> Figure:
     """Draw what positives and negatives contribute to the loss, before and after weighting."""
-    shares = weigh_contributions(stack_labels(rows))
+    share = stack_labels(rows).mean(axis=0)
+    of_positives, of_negatives = class_weights(share)
+    panels = {
+        "plain loss": (share, 1.0 - share),
+        "weighted loss": (share * of_positives, (1.0 - share) * of_negatives),
+    }
     figure = new_figure(10, 5)
     plots = figure.subplots(1, 2, sharey=True)
     at = np.arange(len(FINDINGS))
-    for plot, prefix, title in zip(
-        plots, ("", "weighted "), ("plain loss", "weighted loss"), strict=True
-    ):
-        for offset, kind, colour in ((-0.2, "positive", BLUE), (0.2, "negative", ORANGE)):
-            plot.barh(at + offset, shares[prefix + kind], 0.4, color=colour, label=f"{kind}s")
+    for plot, (title, (positives, negatives)) in zip(plots, panels.items(), strict=True):
+        plot.barh(at - 0.2, positives, 0.4, color=BLUE, label="positives")
+        plot.barh(at + 0.2, negatives, 0.4, color=ORANGE, label="negatives")
         plot.set_title(title)
         plot.set_xlabel("mean weight per image")
     plots[0].set_yticks(at, readable(FINDINGS))

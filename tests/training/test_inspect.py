@@ -4,11 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.training.conftest import call
-from training.plots import weigh_contributions
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,20 +68,3 @@ def test_plots_are_written_with_samples(drawn_folder: Path, tmp_path: Path) -> N
     written = sorted(path.name for path in (tmp_path / "plots").iterdir())
     names = ["contributions.png", "frequencies.png", "patients.png", "samples.png"]
     assert written == names
-
-
-def test_weighting_makes_positives_and_negatives_contribute_alike(
-    rng: np.random.Generator,
-) -> None:
-    labels = (rng.random((500, 14)) < 0.1).astype(int)
-    shares = weigh_contributions(labels)
-    np.testing.assert_allclose(shares["positive"] + shares["negative"], 1.0)
-    np.testing.assert_array_equal(shares["weighted positive"], shares["weighted negative"])
-    # As every image would count with the weights of the loss.
-    w_positive, w_negative = 1 - labels.mean(axis=0), labels.mean(axis=0)
-    np.testing.assert_allclose(
-        shares["weighted positive"], (labels * w_positive).mean(axis=0), atol=1e-12
-    )
-    np.testing.assert_allclose(
-        shares["weighted negative"], ((1 - labels) * w_negative).mean(axis=0), atol=1e-12
-    )
