@@ -9,10 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import httpx
@@ -21,11 +20,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from tests.conftest import Service
 from training.phantom import draw_phantom
 
 ROOT: Final = Path(__file__).parent.parent
 BUNDLE: Final = ROOT / "build" / "densenet121-random-int8"
-PORT: Final = 8765
 SERVED: Final = {
     "int8": {"XPRO_ENGINE": "openvino", "XPRO_PRECISION": "int8"},
     "openvino": {"XPRO_ENGINE": "openvino", "XPRO_PRECISION": "float32"},
@@ -82,7 +81,12 @@ def draw_png(side: int) -> bytes:
 def measure(engine: str, data: bytes) -> dict[str, float]:
     """One round: start, warm up, post with one and with many clients."""
     started = time.monotonic()
-    with serve(engine) as (process, client):
+    settings = {**SERVED[engine], "XPRO_MODEL_DIR": str(BUNDLE), "XPRO_DRAIN_S": "0"}
+    with (
+        TemporaryDirectory() as folder,
+        Service(Path(folder) / "log", **settings) as service,
+    ):
+        process, client = psutil.Process(service.process.pid), service.client
         figures = {"ready after (s)": time.monotonic() - started}
         for clients in CLIENTS:
             post_many(client, data, 10, clients)
@@ -98,36 +102,6 @@ def measure(engine: str, data: bytes) -> dict[str, float]:
             sum(each.memory_info().rss for each in family(process)) / 2**20
         )
     return figures
-
-
-@contextmanager
-def serve(engine: str) -> Iterator[tuple[psutil.Process, httpx.Client]]:
-    """Run the service on PORT until it is left; yields when it is ready."""
-    settings = {**SERVED[engine], "XPRO_MODEL_DIR": str(BUNDLE), "XPRO_PORT": str(PORT)}
-    process = psutil.Popen(
-        [sys.executable, "-m", "service"],
-        cwd=ROOT,
-        env={**os.environ, **settings, "XPRO_DRAIN_S": "0"},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
-            while not is_ready(client):
-                if process.poll() is not None:
-                    sys.exit(f"the service ended with {process.returncode}; is port {PORT} in use?")
-                time.sleep(0.01)
-            yield process, client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def is_ready(client: httpx.Client) -> bool:
-    """Return whether the service answers that it is ready."""
-    try:
-        return client.get("/health/ready").is_success
-    except httpx.TransportError:
-        return False
 
 
 def post_many(client: httpx.Client, data: bytes, count: int, clients: int) -> None:

@@ -1,6 +1,6 @@
 """The figures of a report: AUROC with intervals, ROC, PR and reliability curves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -111,13 +111,12 @@ def draw_all(
     labels: NDArray[np.int_], probabilities: Floats, report: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """Draw every figure of a report, by title."""
-    draws: Mapping[str, Callable[[], Figure]] = {
-        "AUROC": lambda: draw_aurocs(report),
-        "ROC curves": lambda: draw_roc(labels, probabilities, report),
-        "Precision and recall": lambda: draw_precision_recall(labels, probabilities, report),
-        "Reliability": lambda: draw_reliability(report),
+    return {
+        "AUROC": draw_aurocs(report),
+        "ROC curves": draw_roc(labels, probabilities, report),
+        "Precision and recall": draw_precision_recall(labels, probabilities, report),
+        "Reliability": draw_reliability(report),
     }
-    return {title: draw() for title, draw in draws.items()}
 
 
 def _count_calls(labels: NDArray[np.int_], scores: Floats) -> tuple[Floats, Floats]:

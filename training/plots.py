@@ -1,6 +1,6 @@
 """Plots of a data folder: what there is to learn from, and how unevenly."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,20 +30,19 @@ def write_plots(data: DataFolder, folder: Path) -> list[Path]:
     Sample images are drawn only where the data folder has images.
     """
     parts = data.split.parts()
-    draws: dict[str, Callable[[], Figure]] = {
-        "frequencies": lambda: draw_frequencies(parts),
-        "contributions": lambda: draw_contributions(parts["train"]),
-        "patients": lambda: draw_patients(parts),
-    }
-    if data.files:
-        draws["samples"] = lambda: draw_samples(parts["train"], data.files)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     with style():
-        for name, draw in draws.items():
-            paths.append(folder / f"{name}.png")
-            paths[-1].write_bytes(to_bytes(draw(), "png"))
-    return paths
+        figures = {
+            "frequencies": draw_frequencies(parts),
+            "contributions": draw_contributions(parts["train"]),
+            "patients": draw_patients(parts),
+        }
+        if data.files:
+            figures["samples"] = draw_samples(parts["train"], data.files)
+    paths = {folder / f"{name}.png": figure for name, figure in figures.items()}
+    for path, figure in paths.items():
+        path.write_bytes(to_bytes(figure, "png"))
+    return list(paths)
 
 
 def draw_frequencies(parts: Parts) -> Figure:

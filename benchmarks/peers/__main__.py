@@ -18,9 +18,9 @@ from typing import Final
 
 import psutil
 
-from benchmarks.engines import PORT, ROOT, draw_png, make_bundle, take_medians
+from benchmarks.engines import ROOT, draw_png, make_bundle, take_medians
 from benchmarks.load import Load, build_request, percentile, until
-from benchmarks.peers.running import SERVERS, cpu_s, memory_mib, run
+from benchmarks.peers.running import PORT, SERVERS, cpu_s, memory_mib, run
 from benchmarks.peers.table import (
     FLOAT32,
     INT8,

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from benchmarks.engines import BUNDLE, PORT, ROOT, SERVED, family
+from benchmarks.engines import BUNDLE, ROOT, SERVED, family
 from benchmarks.peers.model import MODEL_VARIABLE
 from benchmarks.peers.table import FLOAT32, INT8
 
+PORT: Final = 8765
 _PEERS: Final = str(ROOT / ".venv-peers" / "bin")
 _QUIET: Final = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
