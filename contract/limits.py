@@ -11,7 +11,7 @@ Pixels = NDArray[np.unsignedinteger]
 """uint8 or uint16; black is 0 and white the highest value of the type."""
 
 MIN_SIDE: Final = 128
-"""Smallest side of a usable radiograph in pixels; thumbnails answer nothing."""
+"""Smallest side of a usable radiograph in pixels; thumbnails show too little."""
 
 MAX_PIXELS: Final = 50_000_000
 """Most pixels that are decoded; large detectors of chest radiography give about 18 million."""

@@ -9,9 +9,9 @@ from PIL import Image
 from contract.radiograph import Radiograph
 
 CONTRACT_VERSION: Final = 1
-"""Raised with every change that alters one pixel of `to_model_input` for a file read right before.
+"""Raised with every change that alters a pixel of `to_model_input` for a file read correctly so far.
 
-A misreading that is mended leaves it and stands in CHANGELOG.md."""
+The fix of a misreading does not raise it; CHANGELOG.md names it."""
 
 
 def to_model_input(radiograph: Radiograph, size: int) -> NDArray[np.uint8]:

@@ -145,7 +145,7 @@ class KeyFile:
         self._looked = time.monotonic()
 
     def find(self, key: bytes) -> Key | None:
-        """Return the entry of a key, expired or not; the time it takes tells nothing about keys."""
+        """Return the entry of a key, expired or not, in a time that does not depend on the key."""
         self._refresh()
         given, found = digest(key), None
         for each in self._keys:

@@ -1,4 +1,4 @@
-"""A multipart form of one file, parsed in memory, without what would hold the parser up."""
+"""A multipart form of one file, parsed in memory; a body that would stall the parser is refused."""
 
 from collections.abc import AsyncGenerator
 

@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP/1.1 with budgets for what it would bear without end.
+"""Uvicorn's HTTP/1.1 with limits on time and chunks where it has none.
 
 It waits for ever for a head that has begun and for a client to take its answer, and it reads tiny
 chunks for as long as they come. The body of a request has its budget of time in `service.uploads`,
@@ -75,7 +75,7 @@ class _BoundedConnection(h11.Connection):
         return True
 
     def _drop_empty_lines(self) -> None:
-        """Bear what some clients send before a request (RFC 9112, 2.2), an error for h11."""
+        """Skip the empty lines that some clients send first (RFC 9112, 2.2), an error for h11."""
         buffer = self._receive_buffer
         begun = buffer._data  # noqa: SLF001 - a copy of it costs more than all else here
         if begun.startswith((b"\r", b"\n")):

@@ -1,4 +1,4 @@
-"""The rest of a body that was answered before it had all arrived: taken, and thrown away.
+"""The rest of a request body that arrives after its answer: read and discarded.
 
 A connection that closes with bytes unread is reset, and the reset overtakes the answer: a client
 that sends all before it reads would never learn why it was refused (RFC 9112, section 9.6).

@@ -1,7 +1,7 @@
 """`python -m supply.audit FILE...`: known vulnerabilities of what the files lock.
 
-Runs pip-audit and believes it only where it audited every locked package and its source knows of
-vulnerabilities at all: pip-audit passes where it looked at nothing. Arguments behind `--` go to
+Trusts pip-audit only where it audited every locked package and its source of vulnerabilities knows
+an old one: pip-audit passes where it looked at nothing. Arguments behind `--` go to
 pip-audit, such as `--vulnerability-service osv --osv-url URL` for another source.
 """
 

@@ -2,6 +2,6 @@
 
 import sys
 
-# OpenVINO would tell Google Analytics of each start, with an id that it keeps in the home folder;
-# it has a stand-in for where this module is missing.
+# OpenVINO would report each start to Google Analytics, with an id kept in the home folder; without
+# this module it falls back to one that does nothing.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -46,7 +46,7 @@ def fit(
     """Train on `rows`, select the epoch on `validation`; writes WEIGHTS and HISTORY into `run`.
 
     Without validation the last epoch's weights are kept. The weights judged and kept are the
-    exponential moving average of the trained ones. Goes on after the last whole epoch where `run`
+    exponential moving average of the trained ones. Resumes after the last whole epoch where `run`
     holds an unfinished fit. `shares` of positives, [14], are for the weighted loss; by default
     those of `rows`. `watchers` are called after our own callbacks; one that stops the fit within an
     epoch ends that epoch: it is judged like a whole one.
