@@ -9,7 +9,7 @@ from PIL import Image
 from contract.radiograph import Radiograph
 
 CONTRACT_VERSION: Final = 1
-"""Raised with every change that alters a pixel of `to_model_input` for a file read correctly so far.
+"""Raised with every change that alters a pixel of `to_model_input` for a file it reads correctly.
 
 The fix of a misreading does not raise it; CHANGELOG.md names it."""
 

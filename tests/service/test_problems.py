@@ -2,7 +2,6 @@
 
 import gzip
 import http.client
-import io
 import json
 import socket
 import struct
@@ -11,7 +10,6 @@ import zlib
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.conftest import open_connection, post_raw, wait_until
 from tests.service.conftest import encode, predict_request, read_metrics
@@ -112,33 +110,10 @@ def test_other_image_formats_are_named_in_the_answer(service, file_format):
     assert file_format in response.json()["detail"]
 
 
-def test_a_truncated_png_is_damaged(service, png):
-    assert_problem(service.predict(png[: len(png) // 2]), 422, "damaged_file")
-
-
-def test_a_truncated_jpeg_is_damaged(service, jpeg):
-    assert_problem(service.predict(jpeg[: len(jpeg) // 2]), 422, "damaged_file")
-
-
-def test_a_thumbnail_is_too_small(service):
-    assert_problem(service.predict(SMALL), 422, "too_small")
-
-
 def test_60_megapixels_in_a_small_png_are_refused(service):
     bomb = png_of_60_megapixels()
     assert len(bomb) < 100_000
     assert_problem(service.predict(bomb), 422, "too_many_pixels")
-
-
-def test_a_blank_image_is_refused(service):
-    assert_problem(service.predict(encode(np.full((200, 200), 7, np.uint8))), 422, "blank_image")
-
-
-def test_an_animation_is_refused(service):
-    buffer = io.BytesIO()
-    frames = [Image.new("L", (200, 200), shade) for shade in (0, 99)]
-    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
-    assert_problem(service.predict(buffer.getvalue()), 422, "several_frames")
 
 
 def test_a_40_mb_body_is_refused_by_its_declared_length(service):

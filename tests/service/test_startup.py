@@ -62,25 +62,6 @@ def test_a_bundle_with_one_flipped_bit_is_refused_by_file(bundle, name):
     assert_refused(bundle, name, "damaged")
 
 
-def test_a_description_with_one_flipped_bit_is_refused(bundle):
-    content = (bundle / DESCRIPTION).read_bytes()
-    at = content.index(b'"threshold":') + 16
-    (bundle / DESCRIPTION).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-    assert_refused(bundle, "bundle.json", "changed after export")
-
-
-def test_another_order_of_findings_is_refused_by_the_first_that_differs(bundle):
-    description = json.loads((bundle / DESCRIPTION).read_text())
-    description["findings"].reverse()
-    (bundle / DESCRIPTION).write_text(json.dumps(description))
-    assert_refused(bundle, "finding 1", "Consolidation", "Cardiomegaly")
-
-
-def test_a_missing_file_is_named(bundle):
-    (bundle / "variables/variables.index").unlink()
-    assert_refused(bundle, "variables/variables.index is missing")
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("closed", [".", "1", "1/variables"])
 def test_a_folder_that_may_not_be_entered_is_named(bundle, tmp_path, closed):
@@ -97,11 +78,6 @@ def test_a_folder_that_may_not_be_entered_is_named(bundle, tmp_path, closed):
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "Permission denied" in said
     assert Path(closed).name in said
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    (tmp_path / "model").mkdir()
-    assert_refused(tmp_path / "model" / "1", "holds no saved_model.pb")
 
 
 def test_a_missing_folder_is_refused(tmp_path):
