@@ -6,11 +6,13 @@ What the description says is none of its business; `contract.bundle` looks at th
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 DESCRIPTION: Final = "assets.extra/bundle.json"
+_LARGEST_DESCRIPTION: Final = 16 << 20
 _COMPUTED: Final = ("files", "digest")
 
 
@@ -21,7 +23,7 @@ class BundleError(Exception):
 def seal(directory: Path, description: Mapping[str, Any]) -> None:
     """Write the description with `files` (path -> SHA-256) and `digest` of what lies there now."""
     sealed = {k: v for k, v in description.items() if k not in _COMPUTED}
-    sealed["files"] = _hash_files(directory)
+    sealed["files"] = {name: _hash(name, path) for name, path in _list_files(directory).items()}
     sealed["digest"] = _digest(sealed)
     target = directory / DESCRIPTION
     target.parent.mkdir(exist_ok=True)
@@ -31,7 +33,7 @@ def seal(directory: Path, description: Mapping[str, Any]) -> None:
 def read_description(directory: Path) -> dict[str, Any]:
     """Return the description, unchecked; raises BundleError where it is no JSON object."""
     try:
-        description = json.loads((directory / DESCRIPTION).read_bytes())
+        description = json.loads(_read_raw(directory))
     except OSError as error:
         raise BundleError(f"{DESCRIPTION} is missing or unreadable: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -44,19 +46,20 @@ def read_description(directory: Path) -> dict[str, Any]:
 def check_seal(directory: Path, description: Mapping[str, Any]) -> None:
     """Raise BundleError that names the file that is missing, surplus or changed."""
     _check_digest(directory, description)
-    expected, found = description["files"], _hash_files(directory)
+    expected, found = description["files"], _list_files(directory)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise BundleError(f"{name} is missing.")
         if name not in expected:
             raise BundleError(f"{name} is not part of the bundle; remove it.")
-        if expected[name] != found[name]:
-            raise BundleError(f"{name} is damaged: SHA-256 {found[name]}, not {expected[name]}.")
+    for name, path in found.items():
+        if expected[name] != (ours := _hash(name, path)):
+            raise BundleError(f"{name} is damaged: SHA-256 {ours}, not {expected[name]}.")
 
 
 def _check_digest(directory: Path, description: Mapping[str, Any]) -> None:
     # Compared as bytes too, so that a changed bit in a blank or an escape does not pass.
-    raw = (directory / DESCRIPTION).read_bytes()
+    raw = _read_raw(directory)
     try:
         unchanged = description.get("digest") == _digest(description)
         unchanged = unchanged and raw == _serialise(description)
@@ -78,17 +81,33 @@ def _digest(description: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(_serialise(undigested)).hexdigest()
 
 
-def _hash_files(directory: Path) -> dict[str, str]:
-    hashes = {}
+def _read_raw(directory: Path) -> bytes:
+    path = directory / DESCRIPTION
+    facts = path.stat()
+    # A pipe or a device would be read without end.
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST_DESCRIPTION:
+        raise BundleError(f"{DESCRIPTION} is no file of at most {_LARGEST_DESCRIPTION >> 20} MiB.")
+    return path.read_bytes()
+
+
+def _list_files(directory: Path) -> dict[str, Path]:
+    files = {}
     for path in _walk(directory):
         name = path.relative_to(directory).as_posix()
         try:
-            if path.is_file() and name != DESCRIPTION:
-                with path.open("rb") as file:
-                    hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            if name != DESCRIPTION and path.is_file():
+                files[name] = path
         except OSError as error:
             raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
-    return hashes
+    return files
+
+
+def _hash(name: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{name} cannot be read: {error.strerror}.") from error
 
 
 def _walk(directory: Path) -> Iterator[Path]:

@@ -41,7 +41,7 @@ def main() -> int:
     configure_logging()
     try:
         settings = Settings.from_environment()
-        fit_limits(settings)
+        connections = fit_limits(settings)
         check_tls(settings)
         keys = KeyFile(settings.keys_file) if settings.keys_file else None
         model = load_model(settings)
@@ -56,10 +56,10 @@ def main() -> int:
         return EXIT_BUNDLE
     from service.app import create_app
 
-    return _serve(create_app(settings, model, keys), settings)
+    return _serve(create_app(settings, model, keys), settings, connections)
 
 
-def _serve(app: "FastAPI", settings: "Settings") -> int:
+def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
     """Serve until SIGTERM or SIGINT; then unready, accepting a while longer, then drained."""
     import ssl
 
@@ -78,7 +78,7 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
         access_log=False,
         # On h11, since httptools drops the body of a request that offers an upgrade, as Java's
         # client does with h2c on every one.
-        http=bounded_protocol(settings.header_timeout_s, settings.upload_timeout_s),
+        http=bounded_protocol(settings.header_timeout_s, settings.upload_timeout_s, connections),
         h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
         # What a client claims about itself in X-Forwarded-* changes nothing here.
         proxy_headers=False,
@@ -98,7 +98,7 @@ def _serve(app: "FastAPI", settings: "Settings") -> int:
     if settings.port == 0:
         log_event("bound", port=bound.getsockname()[1])
     try:
-        DrainingServer(config, app, settings.drain_s).run([bound])
+        DrainingServer(config, app, settings.drain_s, settings.header_timeout_s).run([bound])
     except SystemExit:  # with 3, too, where the application did not start; the log says why
         return EXIT_START
     return 0

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import __version__, problems, routes, status
 from service.documentation import complete_document
@@ -45,6 +46,8 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
     for route in app.routes:  # those of the document and its page, which know GET only
         if isinstance(route, Route) and route.methods:
             route.methods.add("HEAD")
+        elif isinstance(route, Mount):
+            route.app = _without_ranges(route.app)
     app.state.metrics = metrics
     routers = (routes.router, status.router, page_router())
     for router in routers:
@@ -94,6 +97,16 @@ async def _run(
             watch.cancel()
         state.close()
         log_event("stopped")
+
+
+def _without_ranges(files: ASGIApp) -> ASGIApp:
+    """Have files sent whole: Starlette answers a wrong range in a form that is not ours."""
+
+    async def send_whole(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await files({**scope, "headers": headers}, receive, send)
+
+    return send_whole
 
 
 def _paths(*routed: FastAPI | APIRouter) -> set[str]:

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import socket
 from contextlib import suppress
+from functools import partial
 from struct import pack
 from types import FrameType
 from typing import Final
@@ -27,12 +28,26 @@ _NO_NEW_CONNECTIONS: Final = b"".join(
 
 
 class DrainingServer(uvicorn.Server):
-    """Serves until SIGTERM or SIGINT; then unready for `drain_s` seconds, then ends in order."""
+    """Serves until SIGTERM or SIGINT; then unready for `drain_s` seconds, then ends in order.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_s: float) -> None:
+    `handshake_s`: for a TLS handshake.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, app: FastAPI, drain_s: float, handshake_s: float
+    ) -> None:
         super().__init__(config)
         self._app = app
         self._drain_s = drain_s
+        self._handshake_s = handshake_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve; uvicorn has no setting for the time of a handshake, which is a minute."""
+        loop = asyncio.get_running_loop()
+        if self.config.ssl:
+            create = partial(loop.create_server, ssl_handshake_timeout=self._handshake_s)
+            loop.create_server = create  # type: ignore[method-assign]
+        await super().startup(sockets)
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         """Begin to drain; at once where it is still starting, or asked twice."""

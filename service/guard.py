@@ -83,7 +83,7 @@ class Guard:
         needed = needed_scope(scope["path"])
         if needed is None:
             return None
-        if _is_of_foreign_page(headers):
+        if _is_of_foreign_page(scope["method"], headers):
             # It could not read the answer, but have the work done.
             return Refused(403, "foreign_page", "The page of another site asks; use our own page.")
         refused = self._authorise(scope, self._keys, needed) if self._keys else None
@@ -146,14 +146,15 @@ def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for each, value in headers if each == name]
 
 
-def _is_of_foreign_page(headers: list[tuple[bytes, bytes]]) -> bool:
+def _is_of_foreign_page(method: str, headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether a browser says that a page of another site asks.
 
     Over TLS and on loopback names it says so in Sec-Fetch-Site, elsewhere, as at 0.0.0.0, with a
-    POST in Origin only.
+    POST in Origin only. Another port or a neighbouring name is the same site; a link from there may
+    be followed.
     """
     if sites := _values(headers, b"sec-fetch-site"):
-        return b"cross-site" in sites
+        return b"cross-site" in sites or (method == "POST" and b"same-site" in sites)
     hosts = [host.lower() for host in _values(headers, b"host")]
     origins = _values(headers, b"origin")
     return any([origin.lower().partition(b"://")[2]] != hosts for origin in origins)

@@ -139,9 +139,10 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._look()
+        self._seen: tuple[int, ...] | None = self._look()
         self._keys = read_keys(path)
-        self._refused = False
+        self._refused = ""
+        self._spare = [os.open(os.devnull, os.O_RDONLY)]
         self._looked = time.monotonic()
 
     def find(self, key: bytes) -> Key | None:
@@ -156,7 +157,7 @@ class KeyFile:
     def refused(self) -> bool:
         """Whether the file is damaged now, so that the keys read before it are in force."""
         self._refresh()
-        return self._refused
+        return bool(self._refused)
 
     def _refresh(self) -> None:
         now = time.monotonic()
@@ -166,16 +167,28 @@ class KeyFile:
         seen = self._look()
         if seen == self._seen:
             return
-        self._seen = seen
         try:
-            self._keys = read_keys(self._path)
+            self._keys = self._read()
         except KeyFileError as error:
-            self._refused = True
-            detail = f"{error} The keys read before stay in force."
-            log_event("keys_refused", logging.WARNING, detail=detail)
+            # A damaged file is tried again once it changes, one that cannot be read at every look.
+            self._seen = None if isinstance(error.__cause__, OSError) else seen
+            if self._refused != str(error):
+                self._refused = str(error)
+                detail = f"{error} The keys read before stay in force."
+                log_event("keys_refused", logging.WARNING, detail=detail)
         else:
-            self._refused = False
+            self._seen, self._refused = seen, ""
             log_event("keys_read", keys=len(self._keys))
+
+    def _read(self) -> tuple[Key, ...]:
+        """Read the file by a descriptor kept for it, as a flood of connections takes all others."""
+        while self._spare:
+            os.close(self._spare.pop())
+        try:
+            return read_keys(self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                self._spare.append(os.open(os.devnull, os.O_RDONLY))
 
     def _look(self) -> tuple[int, ...]:
         try:

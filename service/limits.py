@@ -5,23 +5,25 @@ from typing import Final
 
 from service.settings import Settings, SettingsError
 
-_OPEN_FILES: Final = 65_536
+_OPEN_FILES: Final = 8_192
+"""Of them nearly all may be connections; one in a TLS handshake holds up to 100 kB."""
 _OWN_FILES: Final = 64
 _FILES_OF_A_STREAM: Final = 5
 """Four of a worker process, and one of a connection."""
 
 
-def fit_limits(settings: Settings) -> None:
-    """Raise the soft limits that the settings need more of.
+def fit_limits(settings: Settings) -> int:
+    """Raise the soft limits that the settings need more of; return how many connections may open.
 
     Raises SettingsError where a hard limit is too low for them.
     """
-    _allow_open_files(settings.streams)
+    connections = _allow_open_files(settings.streams)
     _allow_file_size(settings.max_upload_mib)
     _check_memory(settings.decode_memory_mib)
+    return connections
 
 
-def _allow_open_files(streams: int) -> None:
+def _allow_open_files(streams: int) -> int:
     # Often it is 1024, which idle connections would use up.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
@@ -30,6 +32,7 @@ def _allow_open_files(streams: int) -> None:
     if most < (needed := _OWN_FILES + _FILES_OF_A_STREAM * streams):
         detail = f"XPRO_STREAMS={streams} needs {needed} open files"
         raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")
+    return most - needed + streams
 
 
 def _allow_file_size(max_upload_mib: int) -> None:

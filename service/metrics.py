@@ -123,7 +123,11 @@ class StateCollector(Collector):
             ("line_requests", "Requests waiting or worked on", state.line.inside),
             ("line_places", "Requests that may wait or be worked on", state.line.places),
             ("line_service_seconds", "Running mean of one request's turn", state.line.service_s),
-            ("uploads_held_bytes", "Bytes of bodies in memory", state.uploads.held_bytes),
+            (
+                "uploads_held_bytes",
+                "Bytes of bodies and images in memory",
+                state.uploads.held_bytes,
+            ),
             ("decode_workers_ready", "1 while every worker process runs", state.decoder.alive()),
             ("draining", "1 from SIGTERM on", state.draining),
             ("model_refused", "1 while a newer version is refused", state.refused is not None),

@@ -18,6 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.headers import security_headers
 
 _LOG: Final = logging.getLogger("xpro")
+_STRANGERS_LINES: Final = 100
+_STRANGERS_LINES_PER_S: Final = 10
+"""Of refusals that tell of no client and no file; as many at once, and then so many a second."""
+
 # Route, status and code of a request as in the log; seconds of its upload, and from there on.
 _Count = Callable[[str | None, int, str | None, float, float], None]
 
@@ -89,12 +93,35 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "at": places}
 
 
+class _Allowance:
+    """A token bucket of log lines that counts those beyond."""
+
+    def __init__(self) -> None:
+        self._left, self._then, self._beyond = float(_STRANGERS_LINES), time.monotonic(), 0
+
+    def take(self) -> bool:
+        """Return whether there is a line to have."""
+        now = time.monotonic()
+        gained = (now - self._then) * _STRANGERS_LINES_PER_S
+        self._left, self._then = min(_STRANGERS_LINES, self._left + gained), now
+        taken = self._left >= 1
+        self._left -= taken
+        self._beyond += not taken
+        return taken
+
+    def told(self) -> int:
+        """Return how many lines were not to be had since this was asked before."""
+        beyond, self._beyond = self._beyond, 0
+        return beyond
+
+
 class RequestLog:
     """Gives every request an id, its own and never the client's, counts it and logs one line.
 
     `paths`: those of the application without a part that changes, so that a request refused before
     it was routed is told by its path too. `is_routine`: of which paths an answer is only counted:
-    probes every few seconds would push the lines of files out of a log that rotates.
+    probes every few seconds would push the lines of files out of a log that rotates. So would a
+    stranger's requests: of refusals that tell of no client and no file only some have a line.
     """
 
     def __init__(
@@ -108,6 +135,7 @@ class RequestLog:
         self._count = count
         self._paths = paths
         self._is_routine = is_routine
+        self._strangers = _Allowance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the server."""
@@ -143,6 +171,11 @@ class RequestLog:
         self._count(route, status, code, uploaded - started, ended - uploaded)
         if code is None and 0 < status < 400 and self._is_routine(scope["path"]):
             return
+        known = "client" in state or "sha256" in state
+        if not known and (400 <= status < 500 or status == 503) and not self._strangers.take():
+            return
+        if unlogged := self._strangers.told():
+            log_event("refusals_not_logged", logging.WARNING, requests=unlogged)
         method = scope["method"]
         log_event(
             "request",

@@ -98,6 +98,7 @@ class _BoundedProtocol(H11Protocol):
     conn: _BoundedConnection
     head_timeout_s: float
     body_timeout_s: float
+    connections_at_most: int
     _waiting: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
@@ -107,6 +108,8 @@ class _BoundedProtocol(H11Protocol):
         assert most is not None
         self.conn = _BoundedConnection(h11.SERVER, most)
         self._wait(self.head_timeout_s)
+        if len(self.connections) > self.connections_at_most:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._waiting)
@@ -129,6 +132,8 @@ class _BoundedProtocol(H11Protocol):
         return False  # and no warning: Java offers h2c with every request
 
     def on_response_complete(self) -> None:
+        if not self.flow.write_paused:
+            self._end_writing()
         super().on_response_complete()  # begins a request that was sent ahead
         if not self.cycle.response_complete:
             return
@@ -163,20 +168,32 @@ class _BoundedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing = self.loop.call_later(self.body_timeout_s, self.transport.abort)
+        if self._writing is None:  # else it runs since an earlier piece of the answer
+            self._writing = self.loop.call_later(self.body_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self.cycle is None or self.cycle.response_complete:
+            self._end_writing()
+
+    def _end_writing(self) -> None:
         _cancel(self._writing)
+        self._writing = None
 
 
-def bounded_protocol(head_timeout_s: float, body_timeout_s: float) -> type[H11Protocol]:
+def bounded_protocol(
+    head_timeout_s: float, body_timeout_s: float, connections_at_most: int
+) -> type[H11Protocol]:
     """Make the protocol class that closes a connection once a budget is used up.
 
     `head_timeout_s`: from connecting, or from the end of an answer, to a whole head.
-    `body_timeout_s`: for an answer to be taken.
+    `body_timeout_s`: for an answer to be taken. `connections_at_most`: others are closed at once.
     """
-    budgets = {"head_timeout_s": head_timeout_s, "body_timeout_s": body_timeout_s}
+    budgets = {
+        "head_timeout_s": head_timeout_s,
+        "body_timeout_s": body_timeout_s,
+        "connections_at_most": connections_at_most,
+    }
     return type("BoundedProtocol", (_BoundedProtocol,), budgets)
 
 

@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Final
+from threading import Thread
+from typing import Final, TypeVar
 
 from contract.bundle import find_bundle, open_bundle
 from contract.seal import BundleError
 from service.metrics import Metrics
-from service.model import Model, load_model
+from service.model import load_model
 from service.observability import log_event
-from service.settings import Settings
 from service.state import State
 
 _INTERVAL_S: Final = 2.0
+_Result = TypeVar("_Result")
 
 
 async def follow_versions(state: State, metrics: Metrics) -> None:
@@ -25,7 +29,7 @@ async def follow_versions(state: State, metrics: Metrics) -> None:
     seen = tried = None
     while True:
         await asyncio.sleep(_INTERVAL_S)
-        found = await asyncio.to_thread(_look, state.settings.model_dir)
+        found = await _in_background(partial(_look, state.settings.model_dir))
         if found == seen and found != tried:
             tried = found
             await _take_up(state, metrics)
@@ -48,7 +52,10 @@ def _look(directory: Path) -> object:
 async def _take_up(state: State, metrics: Metrics) -> None:
     """Load, verify and replay what is there, away from the event loop; then let it answer."""
     try:
-        model = await asyncio.to_thread(_load_other, state.settings, state.model)
+        bundle = await _in_background(lambda: open_bundle(find_bundle(state.settings.model_dir)))
+        model = None
+        if bundle.digest != state.model.bundle.digest:
+            model = await asyncio.to_thread(load_model, state.settings, bundle)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one answers
         reason = str(error) if isinstance(error, BundleError) else type(error).__name__
         state.refused = reason
@@ -62,11 +69,18 @@ async def _take_up(state: State, metrics: Metrics) -> None:
     if model is not None:
         state.model = model
         metrics.reloads.labels("taken").inc()
-        bundle = model.bundle
         log_event("model_taken", model=bundle.name, version=bundle.version, digest=bundle.digest)
 
 
-def _load_other(settings: Settings, serving: Model) -> Model | None:
-    """Load the bundle to serve, or return None where it is the one that answers already."""
-    bundle = open_bundle(find_bundle(settings.model_dir))
-    return None if bundle.digest == serving.bundle.digest else load_model(settings, bundle)
+async def _in_background(work: Callable[[], _Result]) -> _Result:
+    """Run in a thread that the end of the service does not wait for: a file may have no end."""
+    result: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - for who waits
+            result.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(result)

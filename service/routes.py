@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from contract.findings import CATALOGUE, FINDINGS
 from service.decoding import DecodedInput
@@ -20,11 +21,23 @@ router = APIRouter()
 
 _RADIOGRAPH_SIDE: Final = 2048
 _OVERLAY_SIDE: Final = 1024
+_PIECE: Final = 64 << 10
 _DISCLAIMER: Final = "For research and evaluation only; not a medical device, not for diagnosis."
 
 
 class _Png(Response):
     media_type = "image/png"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it piece by piece, so that what a client does not take is held here and counted."""
+        request = Request(scope, receive)
+        with request.app.state.service.uploads.hold_answer(request, len(self.body)):
+            status, headers = self.status_code, self.raw_headers
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            for start in range(0, len(self.body), _PIECE):
+                piece = bytes(self.body[start : start + _PIECE])
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
 
 
 @router.post(

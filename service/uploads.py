@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from python_multipart.multipart import parse_options_header
@@ -38,7 +38,7 @@ class UploadError(Exception):
 
 
 class Uploads:
-    """Reads bodies, holding at most `max_buffered_mib` of all of them together.
+    """Reads bodies, holding at most `max_buffered_mib` of them and of large answers together.
 
     One key may hold half of that, or one body if that is more, so that stalled uploads of one
     client do not shut out the rest. `max_mib`: largest file. `timeout_s`: wall time for one body
@@ -75,6 +75,18 @@ class Uploads:
         finally:
             self._hold(request, -sum(taken))
 
+    @contextmanager
+    def hold_answer(self, request: Request, count: int) -> Iterator[None]:
+        """Count the bytes of an answer as those of bodies until its client has taken it.
+
+        Raises LineFull where there is no room for it now.
+        """
+        try:
+            self._take(request, count)
+            yield
+        finally:
+            self._hold(request, -count)
+
     async def _read_form(self, request: Request, taken: list[int]) -> bytes:
         media_type, options = parse_options_header(request.headers.get("content-type"))
         if media_type != b"multipart/form-data":
@@ -109,12 +121,17 @@ class Uploads:
         async for chunk in request.stream():
             taken.append(len(chunk))
             received += len(chunk)
-            held_of_one = self._hold(request, len(chunk))
             if received > self._max_body:
+                self._hold(request, len(chunk))
                 raise self._too_large()
-            if self.held_bytes > self._max_held or held_of_one > self._max_held_of_one:
-                raise LineFull(_ROOM_RETRY_S)
+            self._take(request, len(chunk))
             yield chunk
+
+    def _take(self, request: Request, count: int) -> None:
+        """Hold bytes; raises LineFull where they are more than there is room for."""
+        held_of_one = self._hold(request, count)
+        if self.held_bytes > self._max_held or held_of_one > self._max_held_of_one:
+            raise LineFull(_ROOM_RETRY_S)
 
     def _hold(self, request: Request, count: int) -> int:
         """Count bytes, or give them back; return those of a client with a key, else 0."""

@@ -1,5 +1,6 @@
 """Keys: who may do what, refused before the body is read, and revoked without a restart."""
 
+import errno
 import hashlib
 import http.client
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.key_file import KeyFile, change_keys
 from tests.conftest import ROOT, Service, open_connection, post_raw, wait_until
 from tests.service.conftest import predict_request
 from tests.service.test_connections import send_until_cut_off
@@ -291,6 +293,32 @@ def test_a_damaged_file_leaves_the_keys_in_force_and_heals(closed, file, key, da
     finally:
         file.write_bytes(content)
     wait_for(closed, key, 200)
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_at_the_next(
+    tmp_path, monkeypatch, caplog
+):
+    file = tmp_path / "keys.json"
+    kept, revoked = (keys(file, "make", name).encode() for name in ("kept", "revoked"))
+    in_force = KeyFile(file)
+    assert in_force.find(revoked)
+    with change_keys(file) as entries:
+        entries.pop()
+    read, looked = Path.read_bytes, 0
+
+    def fail_twice(path: Path) -> bytes:
+        nonlocal looked
+        looked += 1
+        if looked < 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail_twice)
+    wait_until(lambda: in_force.find(revoked) is None)
+    assert looked == 3
+    assert in_force.find(kept)
+    assert not in_force.refused()
+    assert [each.getMessage() for each in caplog.records].count("keys_refused") == 1
 
 
 def test_the_metrics_say_while_the_file_is_damaged(closed, file):

@@ -1,14 +1,19 @@
 """Clients that keep a connection and the service waiting: each has its budget of time."""
 
 import json
+import select
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
-from tests.conftest import Service
-from tests.service.conftest import predict_request
+from service.key_file import Key, change_keys, digest, new_key
+from tests.conftest import Service, wait_until
+from tests.service.conftest import encode, predict_request, read_metrics
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 UNREAD = b"Content-Length: 300000\r\n\r\n" + bytes(300_000)
@@ -138,6 +143,48 @@ def test_answers_that_nobody_takes_are_dropped(hasty):
         connection.settimeout(0.5)
         send_until_cut_off(connection, many, pause_s=0)
     assert hasty.client.get("/health").status_code == 200
+
+
+def test_pictures_that_nobody_takes_fill_no_more_than_the_room_for_bodies(start_service):
+    noise = encode(np.random.default_rng(0).integers(0, 256, (2048, 2048), np.uint8))
+    request = predict_request(noise).replace(b"/predict", b"/radiograph")
+    with start_service(XPRO_MAX_UPLOAD_MIB="5", XPRO_MAX_BUFFERED_MIB="6") as service:
+        with connect(service) as first, connect(service) as second:
+            for connection in (first, second):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            first.sendall(request)
+            assert first.recv(12) == b"HTTP/1.1 200"
+            second.sendall(request)
+            assert second.recv(12) == b"HTTP/1.1 503"
+        wait_until(lambda: read_metrics(service)["xpro_uploads_held_bytes"] == 0)
+        assert service.client.post("/radiograph", files={"file": noise}).status_code == 200
+
+
+class CrampedService(Service):
+    """A service that may have 120 files open, keys among them."""
+
+    command = ("sh", "-c", 'ulimit -n 120; exec "$0" -m service', sys.executable)
+
+
+def test_a_flood_of_connections_leaves_files_for_what_has_to_be_read(tmp_path):
+    file, key = tmp_path / "keys.json", new_key()
+    expires = datetime.now(UTC) + timedelta(days=1)
+    with change_keys(file) as keys:
+        entry = {"client": "a", "sha256": digest(key.encode()), "scopes": ("predict",)}
+        keys.append(Key(expires=expires, **entry))
+    settings = {"XPRO_KEYS_FILE": str(file), "XPRO_STREAMS": "1"}
+    with CrampedService(tmp_path / "log", **settings) as service:
+        service.client.headers["Authorization"] = f"Bearer {key}"
+        assert service.client.get("/model").status_code == 200
+        flood = [connect(service) for _ in range(100)]
+        with change_keys(file) as keys:
+            keys.clear()
+        wait_until(lambda: service.client.get("/model").status_code == 401, seconds=5)
+        assert "keys_refused" not in service.log()
+        surplus, _, _ = select.select(flood, [], [], 0)
+        assert len(surplus) > 40
+        for connection in flood:
+            connection.close()
 
 
 def test_what_stops_being_http_behind_an_answer_is_cut_off(hasty):

@@ -51,6 +51,13 @@ def test_the_files_are_told_by_name_only(service):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("asked", ["bytes=x-y", "bytes=0-9", "bytes=99999999-"])
+def test_files_of_the_documentation_come_whole(service, asked):
+    path = "/static-offline-docs/swagger-ui-bundle.js"
+    answer = service.client.get(path, headers={"Range": asked})
+    assert (answer.status_code, len(answer.content) > 100_000) == (200, True)
+
+
 def test_the_page_leads_to_the_interface_and_works_below_a_path_of_a_proxy(service):
     page = service.client.get("/").text
     assert 'href="docs"' in page

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -107,6 +108,35 @@ def test_a_removed_version_gives_way_to_the_one_before(start_service, models):
         assert served(service) == "2"
         shutil.rmtree(models / "2")
         wait_until(lambda: served(service) == "1")
+
+
+def test_what_is_no_file_in_a_version_is_refused_and_holds_up_nothing(start_service, models):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+            (models / "2" / DESCRIPTION).parent.mkdir(parents=True)
+            (models / "2" / "saved_model.pb").touch()
+            make(models / "2" / DESCRIPTION)
+            wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+            assert f"2: {DESCRIPTION} is no file of at most 16 MiB." in service.log()
+            shutil.rmtree(models / "2")
+            wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 0)
+        place(models, 3)
+        wait_until(lambda: served(service) == "3")
+
+
+def test_a_surplus_file_is_refused_unread_and_a_huge_one_holds_no_end_up(start_service, models):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        place(models, 2)
+        wait_until(lambda: served(service) == "2")
+        for name in ("surplus", "saved_model.pb"):
+            with (models / "2" / name).open("r+b" if name != "surplus" else "wb") as file:
+                file.truncate(1 << 40)
+            if name == "surplus":
+                wait_until(lambda: "surplus is not part of the bundle" in service.log(), 20)
+                (models / "2" / name).unlink()
+        time.sleep(5)  # it is being read
+        service.terminate()
+        assert service.process.wait(10) == 0
 
 
 def test_a_version_that_cannot_even_be_looked_through_does_not_end_the_watch(start_service, models):

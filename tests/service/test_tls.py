@@ -6,13 +6,14 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Service
+from tests.conftest import ROOT, Service, open_connection
 from tests.service.test_startup import start
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
@@ -96,6 +97,15 @@ def test_a_radiograph_is_answered_over_tls_and_browsers_are_told_to_stay_there(h
 def test_without_tls_nothing_is_answered(https):
     with pytest.raises(httpx.TransportError):
         httpx.get(https.url.replace("https:", "http:") + "/health", timeout=10)
+
+
+def test_a_handshake_has_no_more_time_than_a_head(server, trust, tmp_path):
+    with TlsService(tmp_path / "log", trust(), XPRO_HEADER_TIMEOUT_S="1", **server) as service:
+        with open_connection(service.url) as connection:
+            connection.sendall(b"\x16\x03\x01\x02\x00\x01")  # a hello begins
+            started = time.monotonic()
+            assert connection.recv(1) == b""
+        assert 0.5 < time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
