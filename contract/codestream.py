@@ -39,7 +39,7 @@ def read_png_frame(data: bytes) -> Frame:
     Raises DamagedFile where IHDR is not the first chunk.
     """
     if len(data) < 33 or data[12:16] != b"IHDR":
-        raise DamagedFile("The PNG file breaks off before its header ends.")
+        raise DamagedFile("The PNG file is cut short before its header ends.")
     width, height, bits, colour_type = struct.unpack(">IIBB", data[16:26])
     components = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour_type)
     if components is None:
@@ -73,7 +73,7 @@ def read_jpeg_frame(data: bytes) -> Frame:
         )
     frames = [segment for marker, segment in _jpeg_segments(data) if marker in _SOF]
     if not frames or len(frames[0]) < 6:
-        raise DamagedFile("The JPEG breaks off before its frame header.")
+        raise DamagedFile("The JPEG is cut short before its frame header.")
     if len(frames) > 1:
         raise DamagedFile("The JPEG has several frame headers.")  # decoders differ in which counts
     bits, height, width, components = struct.unpack(">BHHB", frames[0][:6])
@@ -84,7 +84,7 @@ def find_end(data: bytes, start_of_data: bytes) -> int | None:
     """Return where a code stream ends, behind its end marker; None where it was cut off.
 
     JPEG, JPEG-LS and JPEG 2000 share the marker, and compressed data never holds one, so one
-    without an end after the last start of data breaks off.
+    without an end after the last start of data is cut short.
     """
     end = data.rfind(_END)
     return end + len(_END) if end > data.rfind(start_of_data) else None
@@ -108,7 +108,7 @@ def read_jpeg2000_frame(data: bytes) -> Frame:
     start = _find_code_stream(data)
     siz = data[start + 6 : start + 6 + 37]
     if data[start : start + 4] != b"\xff\x4f\xff\x51" or len(siz) < 37:
-        raise DamagedFile("The JPEG 2000 code stream breaks off before its header ends.")
+        raise DamagedFile("The JPEG 2000 code stream is cut short before its header ends.")
     _, right, lower, left, upper, *_, components, depth = struct.unpack(">H8IHB", siz)
     return Frame(right - left, lower - upper, components, (depth & 0x7F) + 1)
 

@@ -104,7 +104,7 @@ def read_dicom(data: bytes) -> Grey:
     except RecursionError as error:
         raise TooComplex("The DICOM file nests its sequences too deeply.") from error
     except Exception as error:  # parsers raise whatever damage leads to
-        raise DamagedFile("The DICOM file breaks off or contradicts itself.") from error
+        raise DamagedFile("The DICOM file is cut short or contradicts itself.") from error
 
 
 def _fill_range(samples: Pixels, dataset: Dataset) -> Pixels:
@@ -131,7 +131,7 @@ def _read_dataset(data: bytes) -> FileDataset:
     stop = _StopAfter(_PIXEL_DATA)
     dataset = filereader.read_partial(file, stop, specific_tags=_TAGS)
     if stop.reached and "PixelData" not in dataset:
-        raise DamagedFile("The DICOM file breaks off within its pixel data.")
+        raise DamagedFile("The DICOM file is cut short within its pixel data.")
     return dataset
 
 

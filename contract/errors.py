@@ -39,7 +39,7 @@ class UnusableFile(InputError):
 
 
 class DamagedFile(UnusableFile):
-    """The file breaks off or contradicts itself."""
+    """The file is cut short or contradicts itself."""
 
     code = "damaged_file"
 

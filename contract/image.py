@@ -78,7 +78,7 @@ def _decode_png(data: bytes) -> tuple[Pixels, int]:
     try:
         samples = _decode_grey_8(data, frame) if opaque_grey_8 else imagecodecs.png_decode(data)
     except (imagecodecs.PngError, ValueError) as error:
-        raise DamagedFile("The PNG breaks off or is damaged; export it again.") from error
+        raise DamagedFile("The PNG is cut short or is damaged; export it again.") from error
     return samples, frame.bits
 
 
@@ -113,13 +113,13 @@ def _decode_jpeg(data: bytes, warnings: list[InputWarning]) -> NDArray[np.uint8]
             f"The JPEG has {frame.bits} bits per sample; send 8-bit JPEG, 16-bit PNG or DICOM."
         )
     if find_end(data, START_OF_SCAN) is None:
-        raise DamagedFile("The JPEG breaks off; export it again.")
+        raise DamagedFile("The JPEG is cut short; export it again.")
     try:
         return _upright_jpeg(data, frame, warnings)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever damage leads to
-        raise DamagedFile("The JPEG breaks off or is damaged; export it again.") from error
+        raise DamagedFile("The JPEG is cut short or is damaged; export it again.") from error
 
 
 def _upright_jpeg(data: bytes, frame: Frame, warnings: list[InputWarning]) -> NDArray[np.uint8]:

@@ -41,5 +41,5 @@ def _unpack_segment(segment: bytes, length: int) -> NDArray[np.uint8]:
         # Some writers pad to an even length with a byte that looks like the start of a run.
         octets = imagecodecs.packbits_decode(segment[:-1], out=room)
     if len(octets) < length:
-        raise DamagedFile("The RLE data of the DICOM file breaks off.")
+        raise DamagedFile("The RLE data of the DICOM file is cut short.")
     return np.frombuffer(octets, np.uint8)[:length]

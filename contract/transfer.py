@@ -69,7 +69,7 @@ def _complete(encoded: bytes, start_of_data: bytes = START_OF_SCAN) -> bytes:
     """
     end = find_end(encoded, start_of_data)
     if end is None:
-        raise DamagedFile("The code stream of the DICOM file breaks off.")
+        raise DamagedFile("The code stream of the DICOM file is cut short.")
     return encoded[:end]
 
 

@@ -93,7 +93,7 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
     try:
         bound = config.bind_socket()
     except SystemExit:  # with 3 and a log line; here 3 says that the bundle was refused
-        print(f"Port {settings.port} of {settings.host} cannot be had.", file=sys.stderr)
+        print(f"Port {settings.port} on {settings.host} is not available.", file=sys.stderr)
         return EXIT_START
     if settings.port == 0:
         log_event("bound", port=bound.getsockname()[1])

@@ -16,8 +16,7 @@ class NoDecoder(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "The service has no process, or no memory, to decode in; "
-            f"try again in {self.retry_after_s} s."
+            f"No decoding process or memory is available; try again in {self.retry_after_s} s."
         )
 
 

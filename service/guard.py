@@ -85,7 +85,11 @@ class Guard:
             return None
         if _is_of_foreign_page(scope["method"], headers):
             # It could not read the answer, but have the work done.
-            return Refused(403, "foreign_page", "The page of another site asks; use our own page.")
+            return Refused(
+                403,
+                "foreign_page",
+                "The request comes from another site's page; use the service's own page.",
+            )
         refused = self._authorise(scope, self._keys, needed) if self._keys else None
         return refused or self._find_place(scope)
 
@@ -120,7 +124,7 @@ class Guard:
             return _unauthorised("missing_key", detail, _CHALLENGE)
         key = keys.find(text.strip())
         if key is None:
-            detail = "This key is not, or no longer, in force; ask for a new one."
+            detail = "This key is unknown or was revoked; ask for a new one."
             return _unauthorised("unknown_key", detail)
         scope["state"]["client"] = key.client
         if key.expired():

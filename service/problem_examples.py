@@ -10,7 +10,7 @@ _PROBLEM_SCHEMA: Final = f"#/components/schemas/{Problem.__name__}"
 # By status and code, an example of its detail.
 _PROBLEMS: Final = {
     400: {
-        "malformed_multipart": "The multipart body breaks off or is damaged.",
+        "malformed_multipart": "The multipart body is cut short or is damaged.",
         "missing_file": "Send one part named 'file' that holds the image.",
         "several_files": "Send exactly one file in a request.",
         "unexpected_part": "Send one part named 'file', with filename=, and no other.",
@@ -25,7 +25,7 @@ _PROBLEMS: Final = {
         "encoded_body": "Send the body as it is, without Content-Encoding.",
     },
     422: {
-        "damaged_file": "The PNG breaks off or is damaged; export it again.",
+        "damaged_file": "The PNG is cut short or is damaged; export it again.",
         "no_pixel_data": "The DICOM object holds no pixel data.",
         "blank_image": "Every pixel has the same value; send an image with content.",
         "several_frames": "The DICOM object holds 13 frames; send one radiograph.",
@@ -41,7 +41,7 @@ _PROBLEMS: Final = {
     500: {"internal_error": "An error of the service, not of the file; report it."},
     503: {
         "overloaded": "The service is at its limit; try again in 2 s.",
-        "no_decoder": "The service has no process, or no memory, to decode in; try again in 5 s.",
+        "no_decoder": "No decoding process or memory is available; try again in 5 s.",
         "shutting_down": "The service is shutting down; try again in a few seconds.",
     },
 }
@@ -55,12 +55,12 @@ OF_ANY_PATH: Final = {
 OF_KEYS: Final = {
     401: {
         "missing_key": "Send the header `Authorization: Bearer KEY` with a key of this service.",
-        "unknown_key": "This key is not, or no longer, in force; ask for a new one.",
+        "unknown_key": "This key is unknown or was revoked; ask for a new one.",
         "expired_key": "This key has expired; ask for a new one.",
     },
     403: {
         "missing_scope": "This key lacks the scope `predict`; ask for one that has it.",
-        "foreign_page": "The page of another site asks; use our own page.",
+        "foreign_page": "The request comes from another site's page; use the service's own page.",
     },
     429: {"rate_exceeded": "This key is over its rate; try again in 3 s."},
 }

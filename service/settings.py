@@ -126,8 +126,8 @@ class Settings(BaseModel):
         if self.max_buffered_mib <= self.max_upload_mib:
             raise ValueError(
                 f"XPRO_MAX_BUFFERED_MIB={self.max_buffered_mib} has to be above "
-                f"XPRO_MAX_UPLOAD_MIB={self.max_upload_mib}, or the largest files would be put off "
-                "for ever"
+                f"XPRO_MAX_UPLOAD_MIB={self.max_upload_mib}, or the largest files could never be "
+                "accepted"
             )
         return self
 

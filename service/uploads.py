@@ -171,7 +171,7 @@ def _explain(error: MultiPartException) -> UploadError:
 
 
 def _malformed() -> UploadError:
-    return UploadError(400, "malformed_multipart", "The multipart body breaks off or is damaged.")
+    return UploadError(400, "malformed_multipart", "The multipart body is cut short or is damaged.")
 
 
 def _no_boundary() -> UploadError:

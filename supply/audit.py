@@ -47,7 +47,7 @@ def judge(report: Report, locked: set[Package]) -> list[str]:
         return ["no package is locked in these files"]
     missing = [f"{name} {version}: not audited" for name, version in sorted(locked - set(audited))]
     return missing + [
-        f"{name} {version}: {vulnerability['id']}, mended in "
+        f"{name} {version}: {vulnerability['id']}, fixed in "
         f"{', '.join(vulnerability['fix_versions']) or 'no version'}"
         for (name, version), vulnerabilities in sorted(audited.items())
         for vulnerability in vulnerabilities

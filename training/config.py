@@ -88,7 +88,9 @@ class TrainConfig:
         if self.pretrained not in ("", "imagenet") and not self.pretrained.endswith(".h5"):
             raise ConfigError('pretrained is empty, "imagenet" or a Keras weights file, *.h5.')
         if self.pretrained and self.backbone == "small":
-            raise ConfigError("There are no pretrained weights for small; say pretrained=")
+            raise ConfigError(
+                "There are no pretrained weights for small; set pretrained= to train from scratch."
+            )
 
     def _check_ranges(self) -> None:
         for name, (least, below) in _RANGES.items():

@@ -114,6 +114,6 @@ def _describe_imported(origin: Mapping[str, str], data: Mapping[str, Any]) -> di
             f"decision about a patient. Weights of others ({origin['kind']}), trained on "
             f"{origin['trained_on']}; calibrated on {judged['validation']['images']} images of "
             f"{data['dataset']} and tested on {judged['test']['images']}. Images that the weights "
-            "were trained on may be among them; then the test flatters."
+            "were trained on may be among them; then the test is optimistic."
         ),
     }

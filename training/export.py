@@ -49,7 +49,7 @@ def export_bundle(
         raise ConfigError("Export runs on TensorFlow: set KERAS_BACKEND=tensorflow.")
     record, report = read_json(run / RECORD), read_json(run / REPORT)
     if data and data.split.sha256() != record["data"]["split_sha256"]:
-        raise DataError(f"{data.folder} is split otherwise than the run's data; give those.")
+        raise DataError(f"{data.folder} has another split than the run; give the run's own data.")
     scalings = [Scaling(**values) for values in read_json(run / CALIBRATION)["findings"]]
     config = config_from_dict(record["config"])
     model.mkdir(parents=True, exist_ok=True)

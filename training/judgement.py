@@ -48,7 +48,7 @@ def judge_set(
         prevalence=prevalence,
     )
     same = [row.image for row in chosen_on.rows] == [row.image for row in scored.rows]
-    report["points_chosen_on"] = "these very images, which flatters" if same else "validation"
+    report["points_chosen_on"] = "these very images, so optimistic" if same else "validation"
     report["prevalence_source"] = (
         f"as given for {', '.join(prevalence)}, else that of this set"
         if prevalence

@@ -103,6 +103,6 @@ def replay_golden(engine: Engine, bundle: Bundle) -> None:
             instead = " XPRO_PRECISION=float32 may do." if engine.precision == "int8" else ""
             raise BundleError(
                 f"{bundle.path.name}: golden example {number}: {FINDINGS[worst]} differs by "
-                f"{difference[worst]:.2g} from what the exporter saw in {engine.precision}; "
-                f"at most {allowed:g} is allowed.{instead}"
+                f"{difference[worst]:.2g} from the output recorded at export in "
+                f"{engine.precision}; at most {allowed:g} is allowed.{instead}"
             )

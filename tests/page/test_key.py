@@ -53,7 +53,7 @@ def test_the_page_asks_for_a_key_and_works_with_it(open_page, closed, key, drawn
     assert focused(visit) == "access-key"
     assert serious_findings(visit) == []
     enter(visit.page, "xpro_wrong")
-    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    expect(dialog(visit.page)).to_contain_text("is unknown or was revoked")
     enter(visit.page, key)
     visit.page.wait_for_selector("html[data-ready]")
     expect(dialog(visit.page)).to_be_hidden()
@@ -91,7 +91,7 @@ def test_a_key_in_use_can_be_changed_for_another(open_page, closed, file, key, d
     change.click()
     enter(visit.page, "xpro_wrong")
     visit.drop(drawn_png)
-    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    expect(dialog(visit.page)).to_contain_text("is unknown or was revoked")
     enter(visit.page, another)
     visit.finish(2)
 
@@ -133,7 +133,7 @@ def test_a_key_revoked_meanwhile_is_asked_for_once_and_the_file_goes_on(
     other = add_key(file)
     visit.page.wait_for_timeout(1500)  # until the service has looked at the file
     visit.drop(drawn_png, drawn_dicom)
-    expect(dialog(visit.page)).to_contain_text("not, or no longer, in force")
+    expect(dialog(visit.page)).to_contain_text("is unknown or was revoked")
     enter(visit.page, other)
     visit.finish(2)
     expect(visit.page.locator("li[data-state=done]")).to_have_count(2)

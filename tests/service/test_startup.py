@@ -230,7 +230,7 @@ def test_a_port_in_use_ends_the_service_with_a_message(service):
     ended = start(XPRO_PORT=port)
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr.lower()
-    assert f"Port {port} of 127.0.0.1 cannot be had" in ended.stderr
+    assert f"Port {port} on 127.0.0.1 is not available" in ended.stderr
 
 
 def test_on_an_address_that_others_reach_it_starts_only_with_keys_or_told_so(start_service):

@@ -20,7 +20,7 @@ from training.record import describe_data, read_json, write_json, write_record
 from training.split import Split
 from training.table import Row
 
-MAY = "was trained on another split. Where its patients are among these, it may have learnt"
+MAY = "was trained on another split. Where its patients are among these, it may have been"
 
 
 def lay_out_lists(folder: Path, table: Path, split: Split) -> None:
@@ -98,7 +98,7 @@ def test_model_is_not_said_to_have_learnt_from_images_of_another_split(
     given = ["--data", tmp_path / "other", "--cache", tmp_path / "cache", "--split", part]
     assert call("evaluate", smoke.bundle, *given) == 0
     out = capsys.readouterr().out
-    assert "has learnt" not in out
+    assert "was trained on these" not in out
     assert MAY in out
 
 
@@ -136,7 +136,7 @@ def test_predictions_of_a_run_on_other_rows_are_said_to_be_of_another_split(
     given = ["--predictions", run / "predictions.csv", "--data", folder, "--report", report]
     assert call("evaluate", *given) == 0
     out = capsys.readouterr().out
-    assert f"Other data than {run} was trained on: its split has another hash." in out
+    assert f"This is not the data {run} was trained on: the split hash differs." in out
     assert f"{run} {MAY}" in out
     assert MAY in read_json(report / "report.json")["about"]["caution"]
 

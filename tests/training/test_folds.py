@@ -168,7 +168,7 @@ def test_comparison_says_that_members_have_learnt_from_validation(
     given = ["--data", folded.data.folder, "--split", "validation"]
     cache = ["--cache", folded.cache_folder]
     assert call("compare", folded.bundle, folded.bundle, *given, *cache) == 0
-    said = "folds 1 has learnt from these images, which flatters it."
+    said = "folds 1 was trained on these images, so its figures are optimistic."
     assert capsys.readouterr().out.count(said) == 2
 
 

@@ -53,7 +53,7 @@ def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     kind = ["--kind", "torchxrayvision"]
     done = run(weights, *kind, "--data", work / "data", "--out", out, *options)
     assert done.returncode == 0, done.stderr
-    assert "the figures above flatter" in done.stdout
+    assert "the figures above are optimistic" in done.stdout
     assert re.search(r"exported .*brought/1, in float32 (and|only: INT8)", done.stdout)
     return out / "1"
 
@@ -75,7 +75,7 @@ def test_card_of_an_import_does_not_say_that_training_never_saw_its_test_images(
     bundle: Path,
 ) -> None:
     card = (bundle / "assets.extra" / "card.md").read_text()
-    assert "may be among them; then the test flatters" in card
+    assert "may be among them; then the test is optimistic" in card
     assert "never saw" not in card
 
 

@@ -324,7 +324,7 @@ def test_export_with_other_data_than_the_run_is_refused(smoke: SmokeRun, tmp_pat
 
     split = dataclasses.replace(smoke.data.split, test=smoke.data.split.test[1:])
     other = dataclasses.replace(smoke.data, split=split)
-    with pytest.raises(DataError, match="split otherwise"):
+    with pytest.raises(DataError, match="another split than the run"):
         export_bundle(smoke.run, tmp_path / "model", other, smoke.cache)
     assert not (tmp_path / "model").exists()
 

@@ -113,7 +113,7 @@ def test_report_on_images_that_a_bundle_has_learnt_says_so(smoke: SmokeRun, tmp_
     given = ["--data", smoke.data.folder, "--cache", smoke.cache_folder]
     assert call("evaluate", smoke.bundle, *given, "--split", "train", "--report", tmp_path) == 0
     for name in ("report.html", "report.json"):
-        assert "smoke 1 has learnt from these images" in (tmp_path / name).read_text()
+        assert "smoke 1 was trained on these images" in (tmp_path / name).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_split_drawn_anew_may_hold_what_a_bundle_or_run_has_learnt_and_that_is_s
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = "was trained on another split. Where its patients are among these, it may have learnt"
+    said = "was trained on another split. Where its patients are among these, it may have been"
     assert call("evaluate", smoke.bundle, *without_one, "--report", tmp_path) == 0
     assert said in capsys.readouterr().out
     assert said in (tmp_path / "report.html").read_text()

@@ -1,5 +1,6 @@
 """`evaluate`: measure a bundle, or predictions in a CSV, on one set of a data folder."""
 
+import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _evaluate_predictions(arguments: Namespace, prevalence: dict[str, float]) ->
     with options.open_data(arguments, config, tables_only=not arguments.allow_missing) as data:
         caution = None
         if run and data.split.sha256() != run["data"]["split_sha256"]:
-            print(f"Other data than {source.parent} was trained on: its split has another hash.")
+            print(f"This is not the data {source.parent} was trained on: the split hash differs.")
             caution = options.find_redraw(str(source.parent), run["data"], data.split, part)
         if caution:
             print(caution)
@@ -102,7 +103,7 @@ def _evaluate_bundle(arguments: Namespace, prevalence: dict[str, float]) -> None
     part = arguments.split or "test"
     with options.open_data(arguments, config) as data:
         if data.split.sha256() != bundle.description["training_data"]["split_sha256"]:
-            print("Other data than the bundle was trained on: its split has another hash.")
+            print("This is not the data the bundle was trained on: the split hash differs.")
         _judge_bundle(arguments, prevalence, bundle, config, data, part)
 
 
@@ -172,11 +173,12 @@ def _describe_data(data: DataFolder, part: str, caution: str | None) -> dict[str
 def _parse_prevalence(pairs: list[str]) -> dict[str, float]:
     prevalence = {}
     for pair in pairs:
-        finding, _, share = pair.partition("=")
+        finding, _, text = pair.partition("=")
         try:
-            prevalence[finding] = float(share)
+            share = float(text)
         except ValueError:
-            prevalence[finding] = -1.0
-        if finding not in FINDINGS or not 0 < prevalence[finding] < 1:
+            share = math.nan
+        if finding not in FINDINGS or not 0 < share < 1:
             raise ConfigError(f"{pair!r} is not FINDING=SHARE, as Effusion=0.03.")
+        prevalence[finding] = share
     return prevalence

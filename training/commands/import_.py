@@ -49,5 +49,5 @@ def run(arguments: Namespace) -> None:
         cache = options.open_images(arguments, config, data)
         bundle = adopt(weights, origin, config, data, cache, folder, arguments.out)
     print(f"These weights were trained on {kind.trained_on}.")
-    print("Where your test images are among those, the figures above flatter.")
+    print("Where your test images are among those, the figures above are optimistic.")
     print(tell_export(bundle))

@@ -148,11 +148,14 @@ def find_caution(bundle: Bundle, config: TrainConfig, split: Split, part: str) -
     """Say where a bundle has, or may have, learnt from the images it is measured on."""
     name = f"{bundle.name} {bundle.version}"
     if "weights" in bundle.description:
-        return f"Who trained the weights of {name} may have used these images, which flatters it."
+        return (
+            f"The weights of {name} may have been trained on these images, so its figures may be "
+            "optimistic."
+        )
     trained = bundle.description["training_data"]
     learnt = part in ("train", ALL) or (config.folds and part == "validation")
     if learnt and split.sha256() == trained["split_sha256"]:
-        return f"{name} has learnt from these images, which flatters it."
+        return f"{name} was trained on these images, so its figures are optimistic."
     return find_redraw(name, trained, split, part)
 
 
@@ -167,7 +170,7 @@ def find_redraw(name: str, trained: Mapping[str, Any], split: Split, part: str) 
         return None
     return (
         f"{name} was trained on another split. Where its patients are among these, it may have "
-        "learnt from them, which flatters it."
+        "been trained on them, and its figures may be optimistic."
     )
 
 

@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> None:
     # Both must be as they were, and only the environment chooses the backend.
     os.environ["KERAS_BACKEND"] = record["backend"]
     if record["code_commit"] != read_commit():
-        print(f"The code is not that of the run's begin, {record['code_commit']}.")
+        print(f"The code has changed since the run began (commit {record['code_commit']}).")
     config = config_from_dict(record["config"])
     with options.open_data(begun, config) as data:
         if data.split.sha256() != record["data"]["split_sha256"]:
