@@ -30,14 +30,14 @@ CHOICES: Final = {
     "label smoothing of 0.1": replace(_OURS, label_smoothing=0.1),
     "weighted loss": replace(_OURS, loss="weighted"),
     "focal loss": replace(_OURS, loss="focal"),
-    "taught by all seeds": _OURS,
-    "view, sex and age first": _OURS,
-    "pairs without labels first": _OURS,
+    "distilled from all seeds": _OURS,
+    "pretrained on view, sex and age": _OURS,
+    "contrastive pretraining": _OURS,
 }
 WAYS: Final[dict[str, Way]] = {
-    "taught by all seeds": "taught",
-    "view, sex and age first": "facts",
-    "pairs without labels first": "pairs",
+    "distilled from all seeds": "distilled",
+    "pretrained on view, sex and age": "facts",
+    "contrastive pretraining": "contrastive",
 }
 
 

@@ -31,8 +31,8 @@ def fit_and_print(
         out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
         jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out, ways)
         missing = [job for job in jobs if not job.is_done()]
-        run_all([job for job in missing if job.way != "taught"])
-        run_all([job for job in missing if job.way == "taught"])  # by the others
+        run_all([job for job in missing if job.way != "distilled"])
+        run_all([job for job in missing if job.way == "distilled"])  # by the others
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -54,7 +54,7 @@ class Job:
     def run(self) -> None:
         """Fit, then predict validation and test; goes on after the last whole epoch of a kill."""
         # Only here, because importing them loads TensorFlow.
-        from benchmarks.recipes.ideas import FITS
+        from benchmarks.recipes.pretraining import FITS
         from training.fit import load_best, predict
 
         asked = self.folder / _ASKED

@@ -115,7 +115,7 @@ def test_no_two_choices_are_the_same() -> None:
     assert len({(config, WAYS.get(name)) for name, config in CHOICES.items()}) == len(CHOICES)
 
 
-@pytest.mark.parametrize("way", ["taught", "facts", "pairs"])
+@pytest.mark.parametrize("way", ["distilled", "facts", "contrastive"])
 def test_fit_that_learns_from_more_than_labels_learns_and_stays_in_the_budget(
     finished: Job, tmp_path: Path, way: Way
 ) -> None:
@@ -126,14 +126,14 @@ def test_fit_that_learns_from_more_than_labels_learns_and_stays_in_the_budget(
         replace(job, folder=tmp_path / "ours-1").is_done()
     job.run()
     assert judge(job) > 0.6
-    assert job.used()["cpu_s"] < (1.4 if way == "taught" else 0.7) * BUDGET_S
+    assert job.used()["cpu_s"] < (1.4 if way == "distilled" else 0.7) * BUDGET_S
 
 
 def test_pretrained_weights_are_those_a_fit_begins_with_but_for_the_head(
     finished: Job, tmp_path: Path
 ) -> None:
     from benchmarks.recipes.budget import Clock, Costs
-    from benchmarks.recipes.ideas import Begin
+    from benchmarks.recipes.pretraining import Begin
     from training.fit import WEIGHTS, fit, load_best
 
     config = replace(SMOKE, learning_rate=1e-9)  # so that nothing moves
@@ -147,12 +147,12 @@ def test_pretrained_weights_are_those_a_fit_begins_with_but_for_the_head(
         assert same != ("head" in ours.path), ours.path
 
 
-def test_pairs_are_told_from_other_images_by_their_likeness() -> None:
-    from benchmarks.recipes.ideas import tell_pairs
+def test_contrastive_loss_is_small_for_views_of_one_image_alone() -> None:
+    from benchmarks.recipes.pretraining import contrastive_loss
 
     vectors = np.eye(4, 8, dtype=np.float32)
-    told = np.asarray(tell_pairs(None, np.concatenate([vectors, vectors])))
-    swapped = np.asarray(tell_pairs(None, np.concatenate([vectors, vectors[::-1]])))
+    told = np.asarray(contrastive_loss(None, np.concatenate([vectors, vectors])))
+    swapped = np.asarray(contrastive_loss(None, np.concatenate([vectors, vectors[::-1]])))
     assert told.shape == (8,)
     assert told.max() < 0.01
     assert swapped.min() > 5

@@ -31,7 +31,7 @@ _TEMPERATURE: Final = 0.1
 _PROJECTED: Final = 64
 
 
-def fit_taught(
+def fit_distilled(
     budget_s: float, config: TrainConfig, split: Split, cache: Cache, run: Path
 ) -> tuple[TrainConfig, Used]:
     """Learn half from the labels, half from what the finished fits of `ours` beside `run` say.
@@ -57,7 +57,7 @@ def fit_after_facts(
     return fit_within(budget_s / 2, config, split, cache, run, [begin])
 
 
-def fit_after_pairs(
+def fit_contrastive(
     budget_s: float, config: TrainConfig, split: Split, cache: Cache, run: Path
 ) -> tuple[TrainConfig, Used]:
     """Learn which two of many changed images are of one radiograph, then findings.
@@ -70,7 +70,9 @@ def fit_after_pairs(
         hidden = layers.Dense(_PROJECTED, "relu")(network.output["embedding"])
         projected = ops.normalize(layers.Dense(_PROJECTED)(hidden))
         model = keras.Model(network.input, projected)
-        model.compile(keras.optimizers.AdamW(config.learning_rate), tell_pairs, jit_compile=False)
+        model.compile(
+            keras.optimizers.AdamW(config.learning_rate), contrastive_loss, jit_compile=False
+        )
         pairs = Pairs(split.train, cache, config.batch_size, config.seed)
         clock = Clock(budget_s / 2, Costs(0.0, 0.0, 0.0))
         model.fit(pairs, epochs=ENDLESS, callbacks=[clock], verbose=0)
@@ -81,9 +83,9 @@ def fit_after_pairs(
 
 FITS: Final[Mapping[Way, Fit]] = {
     "": fit_within,
-    "taught": fit_taught,
+    "distilled": fit_distilled,
     "facts": fit_after_facts,
-    "pairs": fit_after_pairs,
+    "contrastive": fit_contrastive,
 }
 
 
@@ -127,7 +129,7 @@ class Pairs(keras.utils.PyDataset):  # type: ignore[misc]
         self._images.begin_epoch(self._epoch)
 
 
-def tell_pairs(_: Any, projected: Any) -> Any:
+def contrastive_loss(_: Any, projected: Any) -> Any:
     """Return the loss of unit vectors [2B,P], of which i and B + i belong together, [2B]."""
     count = ops.shape(projected)[0]
     alike = ops.matmul(projected, ops.transpose(projected)) / _TEMPERATURE
