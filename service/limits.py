@@ -1,4 +1,4 @@
-"""Limits that the operating system sets a process (`ulimit`): raised, or refused, at the start."""
+"""Limits that the operating system sets a process (`ulimit`): set, or refused, at the start."""
 
 import resource
 from typing import Final
@@ -13,7 +13,7 @@ _FILES_OF_A_STREAM: Final = 5
 
 
 def fit_limits(settings: Settings) -> int:
-    """Raise the soft limits that the settings need more of; return how many connections may open.
+    """Set the soft limits as the settings need them; return how many connections may open.
 
     Raises SettingsError where a hard limit is too low for them.
     """
@@ -24,11 +24,10 @@ def fit_limits(settings: Settings) -> int:
 
 
 def _allow_open_files(streams: int) -> int:
-    # Often it is 1024, which idle connections would use up.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Often it is 1024, which idle connections would use up, or more than their memory bears.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < (needed := _OWN_FILES + _FILES_OF_A_STREAM * streams):
         detail = f"XPRO_STREAMS={streams} needs {needed} open files"
         raise SettingsError(f"{detail}, and the limit is {most} (ulimit -n).")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from contract.bundle import GOLDEN, INT8, find_bundle, open_bundle, seal_bundle
@@ -182,6 +183,11 @@ def test_a_limit_on_memory_below_that_of_a_decoder_is_a_wrong_setting():
     ended = start(limit="ulimit -v 3000000;", XPRO_DECODE_MEMORY_MIB="4096")
     assert ended.returncode == 2
     assert "XPRO_DECODE_MEMORY_MIB=4096 is above the limit on address space" in ended.stderr
+
+
+def test_files_are_open_for_many_connections_and_no_more_than_memory_bears(service):
+    soft, hard = psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(8192, hard)
 
 
 class SoftlyLimitedService(Service):
