@@ -5,8 +5,8 @@ from typing import Final
 
 from service.settings import Settings, SettingsError
 
-_OPEN_FILES: Final = 8_192
-"""Of them nearly all may be connections; one in a TLS handshake holds up to 100 kB."""
+_OPEN_FILES: Final = 4_096
+"""Of them nearly all may be connections; one in a TLS handshake touches up to 350 kB in time."""
 _OWN_FILES: Final = 64
 _FILES_OF_A_STREAM: Final = 5
 """Four of a worker process, and one of a connection."""

@@ -1,6 +1,7 @@
 """The bundle: what was sealed opens, and whatever differs by one bit does not."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -232,6 +233,26 @@ def test_misshapen_or_pickled_golden_examples_are_refused(tmp_path, arrays):
     seal_bundle(directory, description_of())
     with pytest.raises(BundleError, match=r"golden\.npz"):
         open_bundle(directory).golden()
+
+
+def test_golden_examples_of_no_image_at_all_are_refused(tmp_path):
+    none = {name: array[:0] for name, array in golden_arrays().items()}
+    directory = write_model(tmp_path / "model", **none)
+    seal_bundle(directory, description_of())
+    with pytest.raises(BundleError, match="N > 0"):
+        open_bundle(directory).golden()
+
+
+def test_nothing_that_is_pickled_in_golden_examples_is_run(tmp_path):
+    class Maker:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    directory = write_model(tmp_path / "model", logits=np.array([Maker()], object))
+    seal_bundle(directory, description_of())
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        open_bundle(directory).golden()
+    assert not (tmp_path / "made").exists()
 
 
 def npy():

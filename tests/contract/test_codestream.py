@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from contract.codestream import (
-    MAX_JPEG_SCANS,
+    START_OF_SCAN,
     Frame,
     declares_ycc,
+    find_end,
     has_component_transform,
     read_jpeg2000_frame,
     read_jpeg_frame,
@@ -81,6 +82,7 @@ def test_tables_are_no_frame_headers(marker):
         pytest.param(b"\xff\xd8\xff\xd9", id="start and end"),
         pytest.param(b"\xff\xd8" + segment(0xDA, b"\0") + frame_header(), id="scan first"),
         pytest.param(b"\xff\xd8" + segment(0xC0, b"\x08\0\1"), id="short frame header"),
+        pytest.param(b"\xff\xd8" + segment(0xC0, b"\x08\0\1\0\1"), id="without components"),
         pytest.param(b"\xff\xd8\xff\xe0\0\0" + frame_header(), id="segment without length"),
         pytest.param(b"\xff\xd8\xff\xe0\xff\xff", id="segment beyond the end"),
         pytest.param(b"\xff\xd8junk" + frame_header(), id="junk"),
@@ -94,9 +96,16 @@ def test_jpeg_without_one_frame_header_is_damaged(stream):
 
 def test_100_scans_are_read_and_101_are_not():
     start = b"\xff\xd8" + frame_header()
-    assert read_jpeg_frame(start + segment(0xDA) * MAX_JPEG_SCANS) == GREY_FRAME
+    assert read_jpeg_frame(start + segment(0xDA) * 100) == GREY_FRAME
     with pytest.raises(TooComplex):
-        read_jpeg_frame(start + segment(0xDA) * (MAX_JPEG_SCANS + 1))
+        read_jpeg_frame(start + segment(0xDA) * 101)
+
+
+def test_end_of_an_embedded_thumbnail_is_not_taken_for_that_of_the_image():
+    whole = jpeg(GREY)
+    with_thumbnail = whole[:2] + segment(0xE1, jpeg(GREY)) + whole[2:]
+    assert find_end(with_thumbnail + b"\0\0", START_OF_SCAN) == len(with_thumbnail)
+    assert find_end(with_thumbnail[:-2], START_OF_SCAN) is None
 
 
 def test_jpeg_declares_luma_and_chroma_by_jfif_or_adobe():
@@ -123,6 +132,12 @@ def test_htj2k_frame_is_read():
 def test_jpeg_2000_frame_of_signed_samples_tells_their_bits():
     stream = imagecodecs.jpeg2k_encode(GREY.astype(np.int16), codecformat="j2k")
     assert read_jpeg2000_frame(stream).bits == 16
+
+
+def test_jpeg_2000_frame_is_what_lies_right_of_and_below_its_offset():
+    stream = imagecodecs.jpeg2k_encode(GREY, codecformat="j2k", level=0)
+    moved = struct.pack(">4I", WIDTH + 8, HEIGHT + 5, 8, 5)
+    assert read_jpeg2000_frame(stream[:8] + moved + stream[24:]) == GREY_FRAME
 
 
 @pytest.mark.parametrize("codecformat", ["j2k", "jp2"])

@@ -42,7 +42,7 @@ UNDEFINED = 0xFFFFFFFF
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 ITEM_END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 SEQUENCE_END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-OTHER_THAN_CHEST = ["HAND", "SKULL", "ABDOMEN", "LSPINE", "Knee", "BREAST", "PELVIS"]
+OTHER_THAN_CHEST = ["HAND", "SKULL", "ABDOMEN", "LSPINE", "T-SPINE", "Knee", "BREAST", "PELVIS"]
 CANARY = "CANARY-Jane-Doe"
 
 
@@ -184,8 +184,9 @@ def test_several_frames_are_refused_with_their_number():
     assert "3 frames" in refusal_text(file)
 
 
-def test_one_frame_may_be_declared_or_not():
-    assert np.array_equal(pixels_of(dicom(GREY, NumberOfFrames=1)), GREY)
+@pytest.mark.parametrize("declared", [1, ""])
+def test_one_frame_may_be_declared_or_not(declared):
+    assert np.array_equal(pixels_of(dicom(GREY, NumberOfFrames=declared)), GREY)
 
 
 def test_object_without_pixel_data_is_refused():
@@ -215,6 +216,12 @@ def test_pixel_form_that_no_radiograph_uses_is_refused_as_unsupported(tags):
 )
 def test_impossible_bits_are_refused_as_damaged(tags):
     assert refusal(dicom(GREY, **tags)) == "damaged_file"
+
+
+def test_where_the_highest_bit_is_not_told_the_stored_ones_are_the_lowest():
+    pixels = draw_radiograph(12)
+    with_it, without = (dicom(pixels, BitsStored=12, HighBit=bit) for bit in (11, None))
+    assert np.array_equal(pixels_of(without), pixels_of(with_it))
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])

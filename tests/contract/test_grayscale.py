@@ -82,6 +82,7 @@ def test_linear_window_clips_at_its_ends():
 def test_linear_window_of_width_one_is_a_threshold():
     # c = 100, w = 1: black up to 99.5, white above.
     assert_shown(shown([98, 99, 100, 101], WindowCenter=100, WindowWidth=1), [0, 0, 1, 1])
+    assert_shown(shown([98, 99, 100, 101], WindowCenter=99.5, WindowWidth=1), [0, 0, 1, 1])
 
 
 def test_exact_linear_window_follows_the_formula():
@@ -109,6 +110,14 @@ def test_window_of_an_unknown_function_is_linear():
     assert np.array_equal(linear, unknown)
 
 
+def test_function_of_a_window_may_be_written_small():
+    window = {"WindowCenter": 100, "WindowWidth": 51}
+    small, large = (
+        shown([80, 100, 120], VOILUTFunction=name, **window) for name in ("sigmoid", "SIGMOID")
+    )
+    assert np.array_equal(small, large)
+
+
 def test_first_of_several_windows_is_applied():
     several = shown([80, 100, 120], WindowCenter=[100, 9000], WindowWidth=[51, 2])
     assert np.array_equal(several, shown([80, 100, 120], WindowCenter=100, WindowWidth=51))
@@ -119,7 +128,7 @@ def test_first_of_several_windows_is_applied():
     [
         {"WindowCenter": 100, "WindowWidth": 0},
         {"WindowCenter": 100, "WindowWidth": -5},
-        {"WindowCenter": 100, "WindowWidth": 0.5},
+        {"WindowCenter": 1500, "WindowWidth": 0.5},
         {"WindowCenter": 60000, "WindowWidth": 10},
         {"WindowCenter": "nan", "WindowWidth": 10},
         {"WindowCenter": 100, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
@@ -216,6 +225,29 @@ def test_voi_lut_starts_at_a_negative_value_of_signed_pixels(syntax):
 def test_voi_lut_of_65536_entries_declares_zero_of_them():
     table = np.arange(65536, dtype=np.uint16)[::-1]
     assert_shown(shown([0, WHITE], VOILUTSequence=[lut_item(0, table, 16)]), [1, 0])
+
+
+def test_voi_lut_of_65536_entries_has_the_last_of_them_too():
+    table = np.zeros(65536, np.uint16)
+    table[-1] = WHITE
+    assert_shown(shown([0, WHITE - 1, WHITE], VOILUTSequence=[lut_item(0, table, 16)]), [0, 0, 1])
+
+
+def test_voi_lut_of_one_entry_more_than_65536_is_refused_as_too_complex():
+    item = lut_item(0, np.arange(65_537) % 65_536, 16)
+    assert refusal(dicom(image_of(0, 1), VOILUTSequence=[item])) == "too_complex"
+
+
+def test_entries_of_a_lut_beyond_their_declared_number_are_left_out():
+    item = lut_item(0, np.array([0, 1024, 2048, 4095, 4095]), 12)
+    item.LUTDescriptor = [3, 0, 12]
+    assert_shown(shown([0, 1, 2, 3], VOILUTSequence=[item]), np.array([0, 1024, 2048, 2048]) / 4095)
+
+
+def test_rescaled_values_between_two_entries_of_a_lut_take_the_nearer_one():
+    item = lut_item(0, np.array([0, 1024, 2048, 4095]), 12)
+    found = shown([1, 2, 3, 5], RescaleSlope=0.6, RescaleIntercept=0, VOILUTSequence=[item])
+    assert_shown(found, np.array([1024, 1024, 2048, 4095]) / 4095)  # 0.6, 1.2, 1.8 and 3
 
 
 def test_voi_lut_of_bytes_is_read_with_the_one_that_makes_their_number_even():
@@ -440,6 +472,13 @@ def test_padding_value_of_signed_pixels_may_have_16_bits():
     padding = DataElement("PixelPaddingValue", "US", 65536 - 2000)
     pixels = image_of(-2000, 1000, 1500, 2000, dtype=np.int16)
     file = dicom(pixels, BitsStored=12, PixelPaddingValue=padding)
+    assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 0, 0.5, 1])
+
+
+def test_padding_may_be_the_lowest_value_that_is_stored():
+    padding = DataElement("PixelPaddingValue", "SS", -2048)
+    pixels = image_of(0x0800, 1000, 1500, 2000)
+    file = dicom(pixels, BitsStored=12, PixelRepresentation=1, PixelPaddingValue=padding)
     assert_shown(pixels_of(file).ravel()[:4] / WHITE, [0, 0, 0.5, 1])
 
 

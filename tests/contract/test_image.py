@@ -57,6 +57,12 @@ def test_16_bit_png_that_uses_fewer_bits_is_scaled_to_its_range_with_a_warning(b
     assert_close(radiograph.pixels, draw_radiograph(bits) * (65535 / ((1 << bits) - 1)))
 
 
+def test_16_bit_png_of_a_few_levels_is_taken_for_8_bits_and_not_for_fewer():
+    levels = (GREY // 16).astype(np.uint16)
+    assert np.array_equal(pixels_of(png(levels)), levels * 257)
+    assert read(png(levels)).bits == 8
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_grey_png_of_fewer_than_8_bits_fills_the_range_from_black_to_white(bits):
     levels = GREY >> (8 - bits)
@@ -92,6 +98,15 @@ def test_rgb_png_with_colours_becomes_luma_with_a_warning():
     file = png(draw_colours())
     assert_close(pixels_of(file), luma(draw_colours()))
     assert warning_codes(file) == ["colour_image"]
+
+
+@pytest.mark.parametrize("row", [0, HEIGHT - 1])
+@pytest.mark.parametrize(("spread", "codes"), [(8, []), (9, ["colour_image"])])
+def test_colours_of_more_than_8_levels_in_any_row_are_warned_of(row, spread, codes):
+    pixels = np.dstack([GREY] * 3)
+    pixels[row] = 100
+    pixels[row, 5, 0] = 100 + spread
+    assert warning_codes(png(pixels)) == codes
 
 
 def test_16_bit_rgb_png_keeps_its_depth():
@@ -204,6 +219,13 @@ def test_jpeg_that_ends_early_is_answered_with_a_warning(pixels):
     assert "grey_end" in warning_codes(file[: len(file) // 2] + b"\xff\xd9")
 
 
+def test_jpeg_whose_last_block_holds_more_than_plain_grey_has_no_warning():
+    pixels = GREY.copy()
+    pixels[-8:, -8:] = np.where(np.arange(8) < 4, 128, 160)
+    assert (pixels_of(jpeg(pixels))[-8:, -8:] == 128).any()
+    assert warning_codes(jpeg(pixels)) == []
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_jpeg_whose_end_is_zeros_is_refused_as_damaged(options):
     file = jpeg(GREY, **options)
@@ -276,6 +298,11 @@ def test_png_of_60_megapixels_in_a_few_kilobytes_is_refused_before_it_is_decoded
     file = header + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
     assert len(file) < 10_000
     assert refusal(file) == "too_many_pixels"
+
+
+def test_50_megapixels_may_be_declared_and_not_one_pixel_more():
+    assert refusal(png_header(50_000, 1_000, 8, 0)) == "damaged_file"
+    assert refusal(png_header(16_666_667, 3, 8, 0)) == "too_many_pixels"
 
 
 def with_declared_size(file, width, height):

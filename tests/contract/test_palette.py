@@ -71,6 +71,13 @@ def test_palette_of_8_bits_serves_pixels_of_12():
     assert np.array_equal(pixels_of(file), DEEP // 16)
 
 
+def test_dark_palette_of_16_bits_stays_dark():
+    table = np.arange(256, dtype=np.uint16)
+    found = pixels_of(with_palette(GREY, table.tobytes(), [256, 0, 16]))
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, GREY)
+
+
 def test_values_outside_of_the_palette_take_its_first_or_last_entry():
     file = with_palette(GREY, CURVE[:100].tobytes(), [100, 60, 16])
     assert np.array_equal(pixels_of(file), CURVE[np.clip(GREY.astype(int) - 60, 0, 99)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract.pixels import CONTRACT_VERSION, to_model_input
+from contract.pixels import CONTRACT_VERSION, to_display, to_model_input
 from contract.radiograph import Radiograph, read
 from tests.contract.drawn import dicom, draw_radiograph, png
 
@@ -92,6 +92,20 @@ def test_16_bits_are_rounded_to_8_once_and_after_the_resize():
 def test_the_same_pixels_as_png_and_as_dicom_give_the_same_model_input():
     pixels = draw_radiograph(8, 700, 600)
     assert np.array_equal(model_input(png(pixels)), model_input(dicom(pixels)))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shape"),
+    [
+        (200, 300, (67, 100)),
+        (300, 200, (100, 67)),
+        (128, 40_000, (1, 100)),
+        (40_000, 128, (100, 1)),
+    ],
+)
+def test_sides_for_people_are_rounded_and_never_nothing(height, width, shape):
+    pixels = np.zeros((height, width), np.uint8)
+    assert to_display(Radiograph(pixels, "PNG", 8), 100).shape == shape
 
 
 def test_the_radiograph_is_left_as_it_was():

@@ -88,6 +88,15 @@ def test_lossless_values_beyond_the_stored_bits_are_refused_as_damaged(syntax, e
     assert refusal(dicom(DEEP, syntax, encode(DEEP), BitsStored=10)) == "damaged_file"
 
 
+@pytest.mark.parametrize(("value", "signed"), [(1024, False), (65535, False), (65536 - 513, True)])
+def test_lossless_value_just_beyond_the_stored_bits_is_refused_as_damaged(value, signed):
+    pixels = draw_radiograph(9)
+    pixels[0, 0] = value
+    tags = {"BitsStored": 10, "PixelRepresentation": int(signed)}
+    stream = imagecodecs.jpegls_encode(pixels)
+    assert refusal(dicom(pixels, uid.JPEGLSLossless, stream, **tags)) == "damaged_file"
+
+
 def overlay_at(bit):
     return {"OverlayBitPosition": DataElement(0x60000102, "US", bit)}
 

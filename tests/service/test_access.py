@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import http.client
+import itertools
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -11,12 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.key_file import KeyFile, change_keys
+from service.guard import _Rates
+from service.key_file import Key, KeyFile, KeyFileError, change_keys, read_keys
 from tests.conftest import ROOT, Service, open_connection, post_raw, wait_until
 from tests.service.conftest import predict_request
 from tests.service.test_connections import send_until_cut_off
@@ -141,6 +145,12 @@ def test_a_header_that_holds_no_key_in_force_is_refused(closed, header):
 def test_two_keys_in_one_request_are_none(closed, key):
     twice = [("Authorization", f"Bearer {key}")] * 2
     assert_problem(closed.client.get("/model", headers=twice), 401, "missing_key")
+
+
+def test_the_name_of_the_scheme_may_be_written_small_or_large(closed, key):
+    for scheme in ("bearer", "BEARER"):
+        headers = {"Authorization": f"{scheme} {key}"}
+        assert closed.client.get("/model", headers=headers).status_code == 200
 
 
 def test_a_key_in_the_query_is_none(closed, key):
@@ -276,6 +286,26 @@ def test_an_expired_key_is_refused_and_listed_as_gone(closed, file):
     keys(file, "revoke", "guest")
 
 
+@pytest.mark.parametrize(("option", "days"), [((), 365), (("--days", "3"), 3)])
+def test_a_key_expires_after_so_many_days(tmp_path, option, days):
+    keys(tmp_path / "keys.json", "make", "guest", *option)
+    (key,) = read_keys(tmp_path / "keys.json")
+    left = key.expires - datetime.now(UTC)
+    assert timedelta(days=days, minutes=-5) < left <= timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"expires": "2199-12-01T05:00:00"}, {"scopes": []}, {"expire": "2030-01-01T00:00Z"}]
+)
+def test_an_expiry_without_a_time_zone_no_scope_or_an_unknown_fact_is_no_key(tmp_path, facts):
+    """A comparison with a time without a zone would fail at every request."""
+    file = tmp_path / "keys.json"
+    keys(file, "make", "guest")
+    change(file, **facts)
+    with pytest.raises(KeyFileError, match="is no key file"):
+        read_keys(file)
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"keys": [{"client": "x"}]}', "[]", "\x00\xff"])
 def test_a_damaged_file_leaves_the_keys_in_force_and_heals(closed, file, key, damage):
     content = file.read_bytes()
@@ -370,6 +400,22 @@ def test_the_rate_of_all_keys_is_a_setting_and_each_has_its_own(start_service, f
         assert service.client.get("/health").status_code == 200
 
 
+def granted(rates: _Rates, key: Key) -> int:
+    """Take requests until one is refused; return how many there were."""
+    return next(count for count in itertools.count() if rates.take(key))
+
+
+def test_a_key_gets_its_requests_back_evenly_over_the_minute_and_never_more_than_a_minutes():
+    expires = datetime(2199, 1, 1, tzinfo=UTC)
+    key = Key(client="ward", sha256="0" * 64, scopes=("predict",), expires=expires)
+    rates, started = _Rates(600), time.monotonic()
+    rates.take(key)
+    time.sleep(0.3)
+    assert granted(rates, key) == 600
+    time.sleep(0.5)
+    assert 4 <= granted(rates, key) <= (time.monotonic() - started) * 10 + 1
+
+
 def test_no_key_is_ever_written_to_the_log_or_the_file(closed, file, key):
     model(closed, key)
     closed.client.get("/model", headers=bearer("xpro_WRONG"))
@@ -398,6 +444,16 @@ def test_a_file_that_its_group_may_read_stays_readable_when_a_key_is_revoked(tmp
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_stays_its_owners_when_root_makes_a_key(tmp_path):
+    file = tmp_path / "keys.json"
+    keys(file, "make", "ward")
+    os.chown(file, 65534, 65534)
+    with change_keys(file):
+        pass
+    assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
+
+
 def test_uploads_that_stand_still_take_a_client_no_more_than_half_of_the_room(
     start_service, file, key, png
 ):
@@ -420,6 +476,17 @@ def test_uploads_that_stand_still_take_a_client_no_more_than_half_of_the_room(
             assert answer.status_code == 200
 
 
+def test_a_client_alone_may_send_the_largest_file_though_it_takes_more_than_half_of_the_room(
+    start_service, file, key
+):
+    settings = {"XPRO_MAX_BUFFERED_MIB": "3", "XPRO_MAX_UPLOAD_MIB": "2"}
+    with start_service(XPRO_KEYS_FILE=str(file), **settings) as service:
+        answer = service.client.post(
+            "/predict", files={"file": bytes(2 << 20)}, headers=bearer(key)
+        )
+        assert_problem(answer, 415, "unsupported_format")
+
+
 def test_makers_at_the_same_time_lose_no_key(tmp_path):
     file = tmp_path / "keys.json"
     command = [sys.executable, "-m", "service.keys", "--file", str(file), "make"]
@@ -435,6 +502,7 @@ def test_the_command_says_what_is_wrong(tmp_path):
     file = tmp_path / "keys.json"
     assert keys(file, "list", status=1).startswith("error: ")
     assert "a name has" in keys(file, "make", "Jane Doe", status=2)
+    assert "from 1 to 1000000" in keys(file, "make", "x", "--requests-per-minute", "0", status=2)
     file.write_text("{}")
     assert "is no key file" in keys(file, "make", "ward", status=1)
     assert file.read_text() == "{}"

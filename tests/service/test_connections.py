@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -116,12 +117,13 @@ def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty, kept):
         assert seconds_until_closed(connection) < 8
 
 
+@pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"64\r\n" + 100 * b"x" + b"\r\n"])
 @pytest.mark.parametrize("head", [HEAD, HEAD.replace(b"GET /health/live", b"POST /predict")])
-def test_tiny_chunks_are_cut_off_before_they_hold_others_up(service, head):
+def test_tiny_chunks_are_cut_off_before_they_hold_others_up(service, head, piece):
     """Each costs the service as much as a large one; 2 million of them some ten seconds."""
     head += b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(service) as connection, pytest.raises(ConnectionError):
-        connection.sendall(head + 2_000_000 * b"1\r\nx\r\n")
+        connection.sendall(head + 12_000_000 // len(piece) * piece)
     lines = [json.loads(line) for line in service.log().splitlines()]
     assert not [line for line in lines if line["level"] == "error"]
 
@@ -133,6 +135,16 @@ def test_small_chunks_are_taken(service):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = service.client.post("/predict", content=pieces, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_format")
+
+
+def test_chunks_are_counted_for_each_request_anew(service):
+    """A kept connection may bring any number of small bodies."""
+    with connect(service) as connection:
+        for _ in range(15):
+            ask(
+                connection,
+                b"Transfer-Encoding: chunked\r\n\r\n" + 100 * b"1\r\nx\r\n" + b"0\r\n\r\n",
+            )
 
 
 def test_answers_that_nobody_takes_are_dropped(hasty):
@@ -185,6 +197,27 @@ def test_a_flood_of_connections_leaves_files_for_what_has_to_be_read(tmp_path):
         assert len(surplus) > 40
         for connection in flood:
             connection.close()
+
+
+def test_a_client_that_was_slow_for_a_moment_keeps_its_connection(hasty):
+    many = 200 * (HEAD.replace(b"/health/live", b"/openapi.json") + b"\r\n")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        connection.settimeout(15)
+        connection.connect(("127.0.0.1", int(hasty.url.rsplit(":", 1)[1])))
+        connection.sendall(many)
+        time.sleep(0.3)
+        missing = 200 * len(hasty.client.get("/openapi.json").content)
+        while missing > 0:
+            missing -= len(connection.recv(1 << 20))  # heads count too
+        connection.settimeout(0.2)
+        with suppress(TimeoutError):
+            while connection.recv(1 << 20):
+                pass
+        connection.settimeout(15)
+        for _ in range(6):
+            ask(connection)
+            time.sleep(0.3)  # in all, longer than an answer may take
 
 
 def test_what_stops_being_http_behind_an_answer_is_cut_off(hasty):

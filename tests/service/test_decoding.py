@@ -279,6 +279,57 @@ def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
         pool.close()
 
 
+def test_a_worker_ends_itself_a_second_after_its_time_whoever_should_have_ended_it(large_png):
+    """Its time is over 0.9 s before it begins; the pool waits a minute."""
+    pool = Decoder(workers=1, timeout_s=-0.9, memory_mib=1536)
+    pool._timeout_s = 60.0
+    try:
+        with pytest.raises(DecodeCrashed):
+            decode(pool, large_png)
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_has_answered_may_wait_for_ever(png):
+    pool = Decoder(workers=1, timeout_s=-0.5, memory_mib=1536)
+    pool._timeout_s = 60.0
+    try:
+        decode(pool, png)
+        before = worker_pid(pool)
+        time.sleep(0.7)
+        assert decode(pool, png).format == "PNG"
+        assert worker_pid(pool) == before
+    finally:
+        pool.close()
+
+
+def test_ctrl_c_in_a_terminal_which_reaches_the_workers_too_ends_none_of_them(decoder, png):
+    decode(decoder, png)
+    os.kill(worker_pid(decoder), signal.SIGINT)
+    assert decode(decoder, png).format == "PNG"
+    assert decoder.restarts == 0
+
+
+def test_answers_do_not_wear_a_worker_out(decoder, png):
+    decode(decoder, png)
+    (worker,) = workers(decoder)
+    assert worker._refusals == 0
+
+
+def test_workers_that_are_replaced_leave_no_open_files_and_no_dead_processes(decoder, png):
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    decode(decoder, png)
+    before = opened()
+    for _ in range(4):
+        os.kill(worker_pid(decoder), signal.SIGKILL)
+        wait_until(lambda: not decoder.alive())
+        decoder.replace_dead()
+    wait_until(lambda: decoder.replace_dead() or not decoder._ended, seconds=10)
+    assert opened() == before
+
+
 def test_every_input_error_has_a_code_of_its_own():
     def kinds(kind):
         yield kind

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import post_raw
 from tests.service.test_problems import assert_problem
 
 
@@ -10,6 +11,10 @@ from tests.service.test_problems import assert_problem
 )
 def test_addresses_and_localhost_are_answered(service, host):
     assert service.client.get("/health", headers={"Host": host}).status_code == 200
+
+
+def test_an_old_probe_that_names_no_host_is_answered(service):
+    assert post_raw(service.url, b"GET /health HTTP/1.0\r\n\r\n")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,7 @@ def test_every_answer_carries_the_headers_that_browsers_heed(service, path):
     assert headers["cache-control"] == "no-store"
     assert "camera=()" in headers["permissions-policy"]
     assert "strict-transport-security" not in headers
+    assert "server" not in headers
 
 
 def test_what_a_client_claims_to_have_been_forwarded_changes_nothing(service):

@@ -84,6 +84,16 @@ def test_an_overlay_leaves_the_radiograph_untouched_where_the_map_is_weak():
     assert np.abs(overlay[0, 0] - (100 * (1 - OPACITY) + strongest * OPACITY)).max() <= 1
 
 
+def test_an_overlay_lies_straight_over_its_radiograph():
+    middle = np.zeros((3, 3), np.float32)
+    middle[1, 1] = 5
+    file = render_overlay(np.full((90, 120), 100, np.uint8), middle, "")
+    overlay = np.asarray(Image.open(io.BytesIO(file)))
+    assert (overlay != 100).any()
+    assert np.array_equal(overlay, overlay[::-1])
+    assert np.array_equal(overlay, overlay[:, ::-1])
+
+
 def test_a_map_without_differences_is_no_error():
     flat = render_overlay(np.full((90, 90), 100, np.uint8), np.zeros((3, 3), np.float32), "")
     assert (np.asarray(Image.open(io.BytesIO(flat))) == 100).all()

@@ -53,13 +53,6 @@ def test_idle_and_slow_clients_do_not_keep_others_from_their_answers(start_servi
     assert value(figures, "answers a second in the crowd") > 0.3
 
 
-def test_more_connections_than_the_usual_limit_on_open_files_are_held(start_service, png):
-    with start_service() as service:
-        soft, hard = psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_NOFILE)
-        assert soft >= min(hard, 65536)
-        assert service.predict(png).status_code == 200
-
-
 def test_nothing_grows_with_the_number_of_requests(start_service, png, tmp_path):
     with start_service(TMPDIR=str(tmp_path), **PATIENT) as service:
         figures = asyncio.run(memory(service, build_request(png), 200))

@@ -40,6 +40,7 @@ def test_an_answer_is_counted_timed_and_its_probabilities_are_noted(start_servic
     assert metrics['xpro_requests_total{code="ok",route="/predict"}'] == 1
     assert metrics['xpro_request_seconds_count{route="/predict"}'] == 1
     assert metrics['xpro_upload_seconds_count{route="/predict"}'] == 1
+    assert 'xpro_upload_seconds_count{route="/health/ready"}' not in metrics
     for stage in ("queue_wait", "decode", "inference"):
         assert metrics[f"xpro_{stage}_seconds_count"] == 1
     for finding in FINDINGS:

@@ -159,6 +159,14 @@ def test_no_header_is_told_to_anyone(service):
     assert CANARY not in service.log() + service.client.get("/metrics").text
 
 
+def test_no_byte_of_a_body_that_is_no_form_reaches_the_log(service):
+    """The parser of forms would quote the one where it gave up."""
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert service.client.post("/predict", content=b"--~", headers=headers).status_code == 400
+    events = [json.loads(line)["event"] for line in service.log().splitlines()]
+    assert [event for event in events if "character" in event] == []
+
+
 def test_every_log_line_is_json_and_a_request_has_exactly_one(start_service, png):
     with start_service() as service:
         request_id = service.predict(png).json()["request_id"]

@@ -1,5 +1,6 @@
 """Wrong requests: each a problem document with its own code that says what to do."""
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -11,6 +12,12 @@ import httpx
 import numpy as np
 import pytest
 
+from contract.bundle import find_bundle, open_bundle
+from service.app import create_app
+from service.engine import Outputs
+from service.model import Model
+from service.observability import JsonFormatter
+from service.settings import Settings
 from tests.conftest import open_connection, post_raw, wait_until
 from tests.service.conftest import encode, predict_request, read_metrics
 
@@ -135,6 +142,11 @@ def test_a_file_just_within_the_limit_is_read(service):
     assert_problem(response, 422, "damaged_file")
 
 
+def test_a_file_one_byte_beyond_the_limit_is_refused(service):
+    response = service.predict(b"\x89PNG\r\n\x1a\n" + bytes((32 << 20) - 7))
+    assert_problem(response, 413, "body_too_large")
+
+
 def test_a_wrong_method_names_the_right_ones(service):
     response = service.client.get("/predict")
     assert_problem(response, 405, "method_not_allowed")
@@ -186,6 +198,36 @@ def test_a_trailing_slash_is_another_path(service, png):
     assert_problem(service.client.post("/predict/", files={"file": png}), 404, "not_found")
 
 
+class BrokenEngine:
+    name, precision = "broken", "float32"
+
+    def infer(self, image: np.ndarray) -> Outputs:
+        raise RuntimeError(f"CANARY {image.shape}")
+
+
+def test_an_error_of_the_service_is_answered_with_500_and_its_message_is_told_to_nobody(
+    png, caplog
+):
+    settings = Settings(streams=1)
+    bundle = open_bundle(find_bundle(settings.model_dir))
+    app = create_app(settings, Model(bundle, BrokenEngine()))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            return await client.post("/predict", files={"file": png})
+
+    answer = asyncio.run(ask())
+    assert_problem(answer, 500, "internal_error")
+    (line,) = [json.loads(JsonFormatter().format(each)) for each in caplog.records]
+    assert (line["event"], line["error"]) == ("failure", "RuntimeError")
+    assert line["request_id"] == answer.json()["request_id"]
+    assert "CANARY" not in answer.text + json.dumps(line)
+
+
 @pytest.mark.parametrize("megabytes", [40, 100])
 def test_a_client_that_sends_all_before_it_reads_still_sees_why_it_was_refused(service, megabytes):
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -232,6 +274,12 @@ def test_a_body_in_another_coding_is_refused_and_says_so(service, png):
     answer = post(service, content=body, headers=headers)
     assert_problem(answer, 415, "encoded_body")
     assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_that_names_no_coding_but_identity_is_read(service, png):
+    headers = {"content-encoding": "Identity"}
+    answer = service.client.post("/predict", files={"file": png}, headers=headers)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/", "/web/main.js", "/docs", "/openapi.json"])

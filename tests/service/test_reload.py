@@ -102,6 +102,18 @@ def test_a_refused_version_is_tried_again_whatever_of_its_files_changed(start_se
         wait_until(lambda: served(service) == "2", seconds=30)
 
 
+def test_a_version_is_judged_once_and_not_while_it_is_copied(start_service, models):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        (models / "2").mkdir()
+        for number in range(8):
+            (models / "2" / "saved_model.pb").write_bytes(bytes(number))
+            time.sleep(0.7)
+        assert read_metrics(service)['xpro_model_reloads_total{outcome="refused"}'] == 0
+        wait_until(lambda: read_metrics(service)["xpro_model_refused"] == 1)
+        time.sleep(4.5)
+        assert read_metrics(service)['xpro_model_reloads_total{outcome="refused"}'] == 1
+
+
 def test_a_removed_version_gives_way_to_the_one_before(start_service, models):
     place(models, 2)
     with start_service(XPRO_MODEL_DIR=str(models)) as service:

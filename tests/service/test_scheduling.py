@@ -194,6 +194,7 @@ def test_the_time_to_come_back_is_what_the_line_needs_at_the_measured_service_ti
     assert asyncio.run(scenario(0.5, places=40, lanes=1)) == 20
     assert asyncio.run(scenario(0.5, places=40, lanes=4)) == 5
     assert asyncio.run(scenario(0.01, places=4, lanes=2)) == 1
+    assert asyncio.run(scenario(0.3, places=4, lanes=1)) == 2
 
 
 def test_the_service_time_is_measured():
@@ -203,6 +204,49 @@ def test_the_service_time_is_measured():
         async with line.turn(stay):
             await asyncio.sleep(0.3)
         assert before < line.service_s < 0.3
+
+    asyncio.run(scenario())
+
+
+def test_the_service_time_falls_where_requests_take_less():
+    async def scenario() -> None:
+        line = make_line()
+        before = line.service_s
+        for _ in range(20):
+            async with line.turn(stay):
+                pass
+        assert line.service_s < 0.5 * before
+
+    asyncio.run(scenario())
+
+
+def test_a_wait_is_told_and_is_no_part_of_the_service_time():
+    async def scenario() -> None:
+        waits: list[float] = []
+        turns = Turns(line := WaitingLine(10, 1, 60.0, waits.append))
+        tasks = [await turns.enter(name) for name in "ab"]
+        await asyncio.sleep(0.3)
+        await turns.finish("a")
+        before = line.service_s
+        await turns.finish("b")
+        await asyncio.gather(*tasks)
+        assert waits[0] < 0.1
+        assert waits[1] >= 0.3
+        assert line.service_s < before
+
+    asyncio.run(scenario())
+
+
+def test_nobody_watches_a_client_any_more_when_its_turn_has_come():
+    """The watcher takes what the connection brings, and would take it for ever."""
+
+    async def scenario() -> None:
+        turns = Turns(make_line())
+        tasks = [await turns.enter(name) for name in "ab"]
+        await turns.finish("a")
+        assert turns.order == ["a", "b"]
+        assert asyncio.all_tasks() == {asyncio.current_task(), tasks[1]}
+        await turns.finish("b")
 
     asyncio.run(scenario())
 

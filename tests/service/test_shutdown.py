@@ -75,6 +75,26 @@ def test_readiness_is_false_and_requests_are_still_answered_while_draining(start
         assert '"code": "not_ready"' in service.log()
 
 
+def test_while_draining_connections_are_closed_behind_their_answer_and_the_metrics_say_so(
+    start_service,
+):
+    with start_service(XPRO_DRAIN_S="2", XPRO_MAX_WAITING="7") as service:
+        metrics = read_metrics(service)
+        assert (metrics["xpro_draining"], metrics["xpro_line_places"]) == (0, 7)
+        assert "connection" not in service.client.get("/health/live").headers
+        service.terminate()
+        wait_until(lambda: read_metrics(service)["xpro_draining"] == 1)
+        assert service.client.get("/health/live").headers["connection"] == "close"
+
+
+def test_who_asks_twice_does_not_wait_for_draining(start_service):
+    with start_service(XPRO_DRAIN_S="20") as service:
+        service.terminate()
+        wait_until(lambda: service.client.get("/health").status_code == 503)
+        service.terminate()
+        assert service.process.wait(10) == 0
+
+
 def test_under_load_every_request_that_was_accepted_is_answered(start_service, png):
     def ask(url: str) -> int | None:
         try:
@@ -114,6 +134,7 @@ def test_an_upload_that_stands_still_does_not_keep_the_service_alive(start_servi
         answer = upload.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 503")
         assert b'"code":"shutting_down"' in answer
+        assert b"retry-after: 5" in answer.lower()
         assert service.process.wait(10) == 0
         upload.close()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +120,16 @@ def test_a_sealed_bundle_opens_under_its_new_digest(bundle):
     assert seal_bundle(bundle, description) != before
 
 
+def test_what_just_reaches_its_threshold_is_called(bundle, start_service, service, png):
+    found = service.predict(png).json()["findings"]
+    description = open_description(bundle)
+    for ours, theirs in zip(description["findings"], found, strict=True):
+        ours["threshold"] = theirs["probability"]
+    seal_bundle(bundle, description)
+    with start_service(XPRO_MODEL_DIR=str(bundle.parent)) as other:
+        assert all(each["positive"] for each in other.predict(png).json()["findings"])
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
@@ -146,6 +157,22 @@ def test_a_wrong_setting_ends_with_code_2_and_its_name(settings, word):
     assert ended.returncode == 2
     assert word in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_documents_tell_every_setting_and_its_default():
+    told = {}
+    for line in (ROOT / "docs" / "service.md").read_text().splitlines():
+        if line.startswith("| `XPRO_"):
+            names, default = line.split(" | ")[:2]
+            told |= dict.fromkeys(re.findall(r"XPRO_\w+", names), default.strip("`"))
+    fields = {f"XPRO_{name.upper()}": field for name, field in Settings.model_fields.items()}
+    assert told.keys() == fields.keys()
+    numbers = {
+        name: f"{field.default:g}"
+        for name, field in fields.items()
+        if type(field.default) in (int, float)
+    }
+    assert {name: told[name] for name in numbers} == numbers
 
 
 def test_tensorflow_that_is_not_installed_is_a_wrong_setting():
@@ -187,7 +214,7 @@ def test_a_limit_on_memory_below_that_of_a_decoder_is_a_wrong_setting():
 
 def test_files_are_open_for_many_connections_and_no_more_than_memory_bears(service):
     soft, hard = psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_NOFILE)
-    assert soft == min(8192, hard)
+    assert soft == min(4096, hard)
 
 
 class SoftlyLimitedService(Service):

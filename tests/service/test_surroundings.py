@@ -74,3 +74,11 @@ def test_the_smallest_limit_of_the_control_groups_around_counts(tmp_path, own, e
     assert cpu_quota(tmp_path, own) == expected
     (inner.parent / "cpu.max").write_text("max 100000\n")
     assert cpu_quota(tmp_path, "/system.slice") == math.inf
+
+
+def test_a_limit_of_an_outer_control_group_holds_inside_of_it_too(tmp_path):
+    inner = tmp_path / "system.slice" / "x-pro.service"
+    inner.mkdir(parents=True)
+    (inner / "cpu.max").write_text("max 100000\n")
+    (inner.parent / "cpu.max").write_text("300000 100000\n")
+    assert cpu_quota(tmp_path, "/system.slice/x-pro.service") == 3

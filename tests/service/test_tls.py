@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Service, open_connection
+from tests.conftest import ROOT, Service, open_connection, wait_until
 from tests.service.test_startup import start
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
@@ -184,6 +184,13 @@ def test_the_containers_health_check_knows_plain_tls_and_mutual_tls(
 
 def test_for_the_health_check_too_an_empty_port_is_none():
     assert healthcheck("http://127.0.0.1:") in (0, 1)  # whoever has port 8000
+
+
+def test_the_containers_health_check_fails_while_the_service_drains(start_service):
+    with start_service(XPRO_DRAIN_S="2") as service:
+        service.terminate()
+        wait_until(lambda: service.client.get("/health").status_code == 503)
+        assert healthcheck(service.url) == 1
 
 
 def test_settings_that_make_no_tls_end_the_start(server):

@@ -71,6 +71,18 @@ def test_few_positives_get_an_intercept_only_and_a_recorded_reason(
     assert 0 < apply_scaling([scaling] * COUNT, logits)[:, 3].mean() < 0.01
 
 
+@pytest.mark.parametrize("rare", [0, 1])
+def test_nine_of_one_class_get_an_intercept_only_and_ten_a_slope(
+    logits: np.ndarray, rare: int
+) -> None:
+    labels = np.full((IMAGES, COUNT), 1 - rare)
+    labels[:9, 0] = labels[:10, 1] = rare
+    logits[:10] += 9.0 if rare else -9.0
+    nine, ten = calibrate(logits, labels)[:2]
+    assert (nine.slope, nine.method) == (1.0, "intercept only (only 9 of one class)")
+    assert ten.method == "Platt scaling"
+
+
 def test_finding_without_positives_gets_a_threshold_that_says_so(
     logits: np.ndarray, labels: np.ndarray
 ) -> None:

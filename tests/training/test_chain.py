@@ -172,6 +172,15 @@ def test_export_takes_the_next_number_and_leaves_nothing_else_behind(
     assert open_bundle(tmp_path / "2").version == "2"
 
 
+def test_next_number_is_above_the_highest_though_some_are_gone(tmp_path: Path) -> None:
+    from training.export import _next_version
+
+    assert _next_version(tmp_path) == 1
+    for name in ("2", "10"):
+        (tmp_path / name).mkdir()
+    assert _next_version(tmp_path) == 11
+
+
 def test_export_waits_for_another_one_to_the_same_folder(smoke: SmokeRun, tmp_path: Path) -> None:
     from training.export import export_bundle
 

@@ -1,5 +1,6 @@
 """The whole recipe of the bundled model, small, on drawn images."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_folds_keep_each_patient_whole_and_are_of_nearly_equal_size() -> None:
 def test_more_folds_than_patients_are_refused() -> None:
     with pytest.raises(DataError, match="4 folds of 3 patients"):
         assign_folds(rows_of(patients=3), 4, seed=1)
+
+
+def test_members_begin_from_seeds_of_their_own() -> None:
+    from training.folds import _member_configs
+
+    config = dataclasses.replace(read_config("smoke"), folds=3, seed=7)
+    assert [one.seed for one in _member_configs(config)] == [7, 8, 9]
 
 
 @pytest.mark.parametrize("folds", [-1, 1])

@@ -61,6 +61,18 @@ def test_map_over_its_box_hits_and_one_elsewhere_misses() -> None:
     assert mass["iou_above"]["0.1"] == 0.5
 
 
+def test_overlap_is_the_common_part_of_box_and_region_together() -> None:
+    # The region is the left half; the box its left half, from the top to the bottom.
+    maps = np.zeros((1, 8, 8, len(FINDINGS)), np.float32)
+    maps[:, :, :4] = 1.0
+    boxes = [Box(row(1).image, "Mass", 0, 0, FRAME / 4, FRAME)]
+    measured = localise([row(1)], boxes, lambda _: maps, resamples=5, seed=1)
+    assert measured is not None
+    mass = measured["findings"][1]
+    assert (mass["iou"], mass["chance"]) == (0.5, 0.25)
+    assert mass["iou_above"] == {"0.1": 1.0, "0.25": 1.0, "0.5": 1.0}
+
+
 @pytest.mark.parametrize(("x", "y"), [(0, 3), (7, 3), (3, 0), (3, 7), (0, 0), (7, 7)])
 def test_cell_at_the_border_points_at_its_middle(x: int, y: int) -> None:
     cell, margin = FRAME / 8, FRAME / 32
@@ -90,6 +102,13 @@ def test_infiltrate_of_the_box_list_is_infiltration(tmp_path: Path) -> None:
     assert read_boxes(path) == (Box("00000001_000", "Infiltration", 10, 20, 30, 40),)
 
 
+def test_box_of_less_than_a_pixel_covers_one() -> None:
+    boxes = [Box(row(1).image, "Mass", 10.4, 20.4, 0.1, 0.1)]
+    measured = localise([row(1)], boxes, lambda _: maps_with_peak(6, 1)[None], resamples=5, seed=1)
+    assert measured is not None
+    assert measured["findings"][1]["chance"] == 1 / FRAME**2
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -97,6 +116,7 @@ def test_infiltrate_of_the_box_list_is_infiltration(tmp_path: Path) -> None:
         ("a.png,Masses,1,2,3,4", "line 2: unknown finding 'Masses'"),
         ("a.png,Mass,1,2,wide,4", "line 2: expected x, y, width and height"),
         ("a.png,Mass,1000,2,300,4", "line 2: the box does not lie within 1024"),
+        ("a.png,Mass,1,-2,3,4", "line 2: the box does not lie within 1024"),
     ],
 )
 def test_box_that_cannot_be_is_named_with_its_line(tmp_path: Path, line: str, message: str) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibrate import apply_scaling, calibrate_after_loss
+from training.calibrate import apply_scaling, calibrate, calibrate_after_loss
 from training.losses import Loss, build_loss, class_weights, share_of_positives, undo_loss
 from training.quiet import start_keras
 
@@ -103,3 +103,14 @@ def test_bent_logits_calibrate_to_the_frequencies_even_by_intercept_only(
     np.testing.assert_allclose([one.slope for one in scalings], slopes)
     full = apply_scaling(calibrate_after_loss(bent, labels, slopes, shifts), bent)
     assert np.abs(full - frequencies).mean() < 0.01
+
+
+def test_calibration_behind_a_loss_is_that_of_its_undone_logits(rng: np.random.Generator) -> None:
+    logits = rng.normal(-1.0, 2.0, (2000, 14))
+    labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-0.4 * logits))).astype(np.int64)
+    slopes, shifts = np.full(14, 1.7), np.full(14, -2.5)
+    undone = logits * slopes + shifts
+    np.testing.assert_allclose(
+        apply_scaling(calibrate_after_loss(logits, labels, slopes, shifts), logits),
+        apply_scaling(calibrate(undone, labels), undone),
+    )

@@ -80,6 +80,18 @@ def test_bootstrap_draws_all_images_of_a_patient_together() -> None:
     assert set(weights[[0, 1, 3]].sum(axis=0)) == {3}
 
 
+def test_bootstrap_draws_every_patient_as_often_on_average() -> None:
+    weights = resample_patients(np.arange(10), count=2_000, seed=1).weights
+    np.testing.assert_allclose(weights.mean(axis=1), 1.0, atol=0.1)
+
+
+def test_resamples_of_some_images_weigh_just_those_as_before() -> None:
+    whole = resample_patients(np.array([7, 8, 7, 9]), count=20, seed=1)
+    some = whole.of(np.array([1, 2]))
+    assert np.array_equal(some.owner, whole.owner[[1, 2]])
+    assert np.array_equal(some.weights, whole.weights[[1, 2]])
+
+
 def test_interval_covers_95_percent_and_passes_over_undefined() -> None:
     values = np.append(np.arange(1001.0), np.nan)
     assert interval(values) == pytest.approx([25.0, 975.0])

@@ -23,6 +23,18 @@ def test_each_rule_takes_its_threshold_from_a_curve_that_can_be_followed_by_eye(
     )
 
 
+def test_youden_gives_up_sensitivity_for_more_specificity() -> None:
+    # Above 0.75 lie 3 of 4 positives and no negative: a gain of 0.75, and 1 - 4 / 6 below 0.3.
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 1, 0, 0])
+    assert chosen(labels, PROBABILITIES)["Youden"] == pytest.approx(0.75)
+
+
+def test_f1_gives_up_sensitivity_for_more_precision() -> None:
+    # The first alone has 2 * 1 / (1 + 3), the first ten with all three positives 2 * 3 / (10 + 3).
+    labels = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0])
+    assert chosen(labels, np.linspace(0.95, 0.4, 12))["F1"] == pytest.approx(0.925)
+
+
 def test_chosen_rates_hold_where_they_were_chosen(rng: np.random.Generator) -> None:
     labels = (rng.random(4_000) < 0.1).astype(int)
     probabilities = 1 / (1 + np.exp(-rng.normal(1.5 * labels - 3, 1)))
@@ -50,18 +62,19 @@ def test_rate_that_no_threshold_reaches_says_so() -> None:
 
 
 def test_finding_of_one_class_gets_a_threshold_that_says_so() -> None:
-    points = choose_points(np.zeros(10, int), PROBABILITIES)
-    assert {point.threshold for point in points} == {0.5}
-    assert points[0].rule == "Youden: 0.5, as there is only one class"
+    for labels in (np.zeros(10, int), np.ones(10, int)):
+        points = choose_points(labels, PROBABILITIES)
+        assert {point.threshold for point in points} == {0.5}
+        assert points[0].rule == "Youden: 0.5, as there is only one class"
 
 
-def measured(labels: np.ndarray, prevalence: float) -> dict[str, float]:
+def measured(labels: np.ndarray, prevalence: float, threshold: float = 0.65) -> dict[str, float]:
     # All twice: four patients with the finding are too few for an interval.
     table, probabilities = (
         np.tile(a[:, None], (2, len(FINDINGS))) for a in (labels, PROBABILITIES)
     )
     resamples = resample_patients(np.arange(20), count=20, seed=1)
-    points = [[OperatingPoint("by hand", 0.65)]] * len(FINDINGS)
+    points = [[OperatingPoint("by hand", threshold)]] * len(FINDINGS)
     shares = dict.fromkeys(FINDINGS, prevalence)
     return measure_points(table, probabilities, points, shares, resamples)[0][0]
 
@@ -80,6 +93,13 @@ def test_predictive_values_follow_the_stated_prevalence() -> None:
     assert point["npv"] == pytest.approx((0.98 * 5 / 6) / (0.98 * 5 / 6 + 0.005))
     low, high = point["ppv_ci"]
     assert low < point["ppv"] <= high
+
+
+def test_what_just_reaches_its_threshold_is_called() -> None:
+    assert measured(LABELS, 0.4, threshold=0.6) == {
+        **measured(LABELS, 0.4, threshold=0.55),
+        "threshold": 0.6,
+    }
 
 
 def test_youden_point_and_threshold_of_the_bundle_are_one_even_where_gains_are_equal() -> None:

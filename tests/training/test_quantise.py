@@ -16,6 +16,7 @@ from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun
 from tests.training.test_int8_replay import ALLOWED, differ_between_processors
 from training.errors import DataError
+from training.metrics import mean_calibration_error
 from training.table import Row
 
 WEIGHTS = INT8.replace(".xml", ".bin")
@@ -220,6 +221,26 @@ def test_bundle_says_what_int8_costs_and_holds_it_where_that_is_little(smoke: Sm
     # Too few drawn patients are in test.
     assert said["measured"]["test"]["macro_auroc_change_ci"] is None
     assert (bundle.golden().int8_probabilities is not None) == said["kept"]
+
+
+def test_what_int8_costs_is_counted_in_int8_and_against_float32() -> None:
+    """One of ten positives falls below its threshold, and below all negatives."""
+    from training.int8 import _compare
+
+    labels = np.zeros((20, 14), int)
+    labels[10:, 2] = 1
+    rows = [Row(str(n), str(n), tuple(one.tolist())) for n, one in enumerate(labels)]
+    float32 = np.where(labels == 1, 0.9, 0.1).astype(np.float32)
+    int8 = float32.copy()
+    int8[10, 2] = 0.05
+    said = _compare(rows, float32, int8, np.full(14, 0.5), 20, 1)
+    assert said["macro_auroc"] == pytest.approx(0.9)
+    assert said["macro_auroc_change"] == pytest.approx(-0.1)
+    assert said["ece"] == pytest.approx(mean_calibration_error(labels, int8))
+    assert said["ece_float32"] == pytest.approx(mean_calibration_error(labels, float32))
+    assert said["largest_probability_difference"] == pytest.approx(0.85)
+    assert said["mean_probability_difference"] == pytest.approx(0.85 / 280)
+    assert said["calls_turned_over"] == 1
 
 
 def make_one_channel_loud(network: Any, times: float) -> None:

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,28 @@ def test_same_seed_gives_the_same_split_and_another_seed_another() -> None:
     rows = [row(patient) for patient in range(50)]
     hashes = [split_by_patient(rows, 0.2, 0.2, seed).sha256() for seed in (4, 4, 5)]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_split_is_the_same_in_every_process_and_for_every_order_of_the_rows() -> None:
+    """The order of a set of patients is another one in every process."""
+    rows = [row(patient, image) for patient in range(50) for image in range(2)]
+    for given in (rows, rows[::-1]):
+        split = split_by_patient(given, validation_share=0.27, test_share=0.35, seed=4)
+        assert split.sha256().startswith("f3cfbf0774314ddd")
+    assert [len(part) for part in split.parts().values()] == [46, 18, 36]
+
+
+def test_hash_of_a_split_tells_labels_apart() -> None:
+    split = split_by_patient([row(patient) for patient in range(20)], 0.2, 0.2, seed=4)
+    one, *others = split.train
+    changed = replace(split, train=(replace(one, labels=(1, *one.labels[1:])), *others))
+    assert changed.sha256() != split.sha256()
+
+
+@pytest.mark.parametrize(("shares", "name"), [((0.0, 0.2), "validation"), ((0.2, 0.0), "test")])
+def test_split_with_an_empty_set_is_refused(shares: tuple[float, float], name: str) -> None:
+    with pytest.raises(DataError, match=f"The {name} set is empty"):
+        split_by_patient([row(patient) for patient in range(20)], *shares, seed=4)
 
 
 def test_lists_that_share_a_patient_are_refused() -> None:

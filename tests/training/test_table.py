@@ -46,6 +46,25 @@ def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text:
     )
 
 
+def test_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    text = NIH_NEWER.replace("\n", "\n , ,\n\n")
+    (tmp_path / "marked.csv").write_text(text, encoding="utf-8-sig")
+    assert read_table(tmp_path / "marked.csv") == read_table(write(tmp_path, NIH_NEWER))
+
+
+def test_cell_in_quotes_behind_a_blank_is_one_cell(tmp_path: Path) -> None:
+    quoted = NIH_2017.replace(",OriginalImage[Width,Height]", ', "OriginalImage[Width,Height]"')
+    rows = read_table(
+        write(tmp_path, quoted.replace("2682,2749", "2682").replace("2500,2048", "1"))
+    )
+    assert rows == read_table(write(tmp_path, NIH_2017))
+
+
+def test_empty_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the list is empty"):
+        read_list(write(tmp_path, " \n\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "years"),
     [
