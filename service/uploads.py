@@ -119,11 +119,10 @@ class Uploads:
             raise self._too_large()
         received = 0
         async for chunk in request.stream():
-            taken.append(len(chunk))
             received += len(chunk)
             if received > self._max_body:
-                self._hold(request, len(chunk))
                 raise self._too_large()
+            taken.append(len(chunk))
             self._take(request, len(chunk))
             yield chunk
 
