@@ -187,7 +187,7 @@ def bounded_protocol(
     """Make the protocol class that closes a connection once a budget is used up.
 
     `head_timeout_s`: from connecting, or from the end of an answer, to a whole head.
-    `body_timeout_s`: for an answer to be taken. `connections_at_most`: others are closed at once.
+    `body_timeout_s`: for an answer to be taken. `connections_at_most`: more are closed at once.
     """
     budgets = {
         "head_timeout_s": head_timeout_s,
