@@ -109,8 +109,8 @@ class _Allowance:
         self._beyond += not taken
         return taken
 
-    def told(self) -> int:
-        """Return how many lines were not to be had since this was asked before."""
+    def report(self) -> int:
+        """Return how many lines were not to be had since the last report."""
         beyond, self._beyond = self._beyond, 0
         return beyond
 
@@ -174,7 +174,7 @@ class RequestLog:
         known = "client" in state or "sha256" in state
         if not known and (400 <= status < 500 or status == 503) and not self._strangers.take():
             return
-        if unlogged := self._strangers.told():
+        if unlogged := self._strangers.report():
             log_event("refusals_not_logged", logging.WARNING, requests=unlogged)
         method = scope["method"]
         log_event(

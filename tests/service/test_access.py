@@ -411,7 +411,9 @@ def test_a_key_gets_its_requests_back_evenly_over_the_minute_and_never_more_than
     rates, started = _Rates(600), time.monotonic()
     rates.take(key)
     time.sleep(0.3)
-    assert granted(rates, key) == 600
+    begun = time.monotonic()
+    # What comes back while they are taken depends on how fast the machine is.
+    assert 600 <= granted(rates, key) <= 601 + (time.monotonic() - begun) * 10
     time.sleep(0.5)
     assert 4 <= granted(rates, key) <= (time.monotonic() - started) * 10 + 1
 

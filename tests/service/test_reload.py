@@ -140,12 +140,11 @@ def test_a_surplus_file_is_refused_unread_and_a_huge_one_holds_no_end_up(start_s
     with start_service(XPRO_MODEL_DIR=str(models)) as service:
         place(models, 2)
         wait_until(lambda: served(service) == "2")
-        for name in ("surplus", "saved_model.pb"):
-            with (models / "2" / name).open("r+b" if name != "surplus" else "wb") as file:
-                file.truncate(1 << 40)
-            if name == "surplus":
-                wait_until(lambda: "surplus is not part of the bundle" in service.log(), 20)
-                (models / "2" / name).unlink()
+        (models / "2" / "surplus").touch()
+        os.truncate(models / "2" / "surplus", 1 << 40)
+        wait_until(lambda: "surplus is not part of the bundle" in service.log(), seconds=20)
+        (models / "2" / "surplus").unlink()
+        os.truncate(models / "2" / "saved_model.pb", 1 << 40)
         time.sleep(5)  # it is being read
         service.terminate()
         assert service.process.wait(10) == 0
