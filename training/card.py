@@ -44,11 +44,13 @@ def _describe_fit(description: Mapping[str, Any]) -> str:
         return f"Network `{name}`, with weights of others ({description['weights']['kind']})"
     epochs, folds = recipe["epochs"], recipe["folds"]
     begin = f"started from {recipe['pretrained']}" if recipe["pretrained"] else "from scratch"
+    if recipe.get("fact_epochs"):
+        begin += f", {recipe['fact_epochs']} epochs to tell view, sex and age"
     if not folds:
-        return f"Network `{name}`, {begin}, at most {epochs} epochs, seed {seed}"
+        return f"Network `{name}`, {begin}, at most {epochs} epochs on findings, seed {seed}"
     return (
         f"Averages {folds} networks `{name}`, each fitted without one of {folds} folds of the "
-        f"patients, {begin}, {epochs} epochs, seeds {seed} to {seed + folds - 1}"
+        f"patients, {begin}, {epochs} epochs on findings, seeds {seed} to {seed + folds - 1}"
     )
 
 

@@ -20,7 +20,8 @@ _SEEDS: Final = 2**32
 """What numpy and Keras are seeded with lies below."""
 _RANGES: Final = {
     **dict.fromkeys(("input_size", "epochs", "batch_size", "bootstrap_resamples"), (1, math.inf)),
-    **dict.fromkeys(("patience", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
+    **dict.fromkeys(("patience", "fact_epochs", "warmup_epochs"), (0, math.inf)),
+    **dict.fromkeys(("weight_decay", "clip_norm"), (0, math.inf)),
     **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing"), (0, 1)),
     "seed": (0, _SEEDS),
 }
@@ -37,6 +38,9 @@ class TrainConfig:
     epochs: int = 40
     patience: int = 40
     """Epochs without a better validation AUROC after which training ends early."""
+    fact_epochs: int = 0
+    """Epochs before those, in which the network learns to tell view, sex and age of the patient;
+    0 for none."""
     widths: tuple[int, ...] = (32, 64, 128, 256)
     """Channels of each stage of `small`; each stage after the first halves the side."""
     blocks: tuple[int, ...] = (1, 2, 2, 2)
@@ -75,6 +79,8 @@ class TrainConfig:
         self._check_ranges()
         if self.epochs <= self.warmup_epochs:
             raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
+        if 0 < self.fact_epochs <= self.warmup_epochs:
+            raise ConfigError(f"fact_epochs ({self.fact_epochs}) is 0 or exceeds warmup_epochs.")
         if len(self.widths) != len(self.blocks) or min(self.widths + self.blocks) < 1:
             raise ConfigError("widths and blocks have one entry per stage each, of 1 and more.")
         if self.backbone == "small" and self.input_size % CONTRAST_GRID:
@@ -118,7 +124,8 @@ PROFILES: Final[dict[str, TrainConfig]] = {
     "demo": TrainConfig(
         input_size=192,
         backbone="small",
-        epochs=45,
+        fact_epochs=20,
+        epochs=40,
         folds=4,
         widths=(20, 48, 96, 128),
         blocks=(1, 1, 2, 2),

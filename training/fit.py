@@ -24,6 +24,7 @@ from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
 from training.disk import require_free_space
 from training.errors import RunError
+from training.facts import ask_facts, config_for_facts
 from training.losses import build_loss, share_of_positives
 from training.metrics import Floats, macro_auroc
 from training.network import build_ensemble, build_network
@@ -46,11 +47,13 @@ def fit(
     """Train on `rows`, select the epoch on `validation`; writes WEIGHTS and HISTORY into `run`.
 
     Without validation the last epoch's weights are kept. The weights judged and kept are the
-    exponential moving average of the trained ones. Resumes after the last whole epoch where `run`
+    exponential moving average of the trained ones. A fit to the facts of the patients of `rows`
+    comes first where `config` has epochs for it. Resumes after the last whole epoch where `run`
     holds an unfinished fit. `shares` of positives, [14], are for the weighted loss; by default
     those of `rows`. `watchers` are called after our own callbacks; one that stops the fit within an
     epoch ends that epoch: it is judged like a whole one.
     """
+    first = _fit_facts(config, rows, cache, run)
     make_deterministic()
     keras.utils.set_random_seed(config.seed)
     if shares is None:
@@ -59,7 +62,7 @@ def fit(
     steps = math.ceil(len(rows) / config.batch_size)
     scope, devices = use_all_devices()
     with scope:
-        network, model = _build_model(config, has_state(run), steps, loss, devices)
+        network, model = _build_model(config, first, has_state(run), steps, loss, devices)
         history = load_state(run, model)
     if is_over(history, config):
         return
@@ -89,12 +92,40 @@ def fit(
     )
 
 
+def _fit_facts(config: TrainConfig, rows: Sequence[Row], cache: Cache, run: Path) -> Path | None:
+    """Fit a network to the facts of the patients, unless what follows has begun.
+
+    Returns its weights, None where there are none to begin from.
+    """
+    if not config.fact_epochs or has_state(run):
+        return None
+    facts = ask_facts(rows)
+    if not facts:
+        print("No row of the table tells view, sex and age, so no epoch goes to telling them.")
+        return None
+    folder = run / f"{run.name}-facts"
+    folder.mkdir(exist_ok=True)
+    fit(config_for_facts(config), facts, (), cache, folder)
+    return folder / WEIGHTS
+
+
 def _build_model(
-    config: TrainConfig, begun: bool, steps: int, loss: Callable[..., Any], devices: int
+    config: TrainConfig,
+    first: Path | None,
+    begun: bool,
+    steps: int,
+    loss: Callable[..., Any],
+    devices: int,
 ) -> tuple[keras.Model, keras.Model]:
-    """Return the network and its logits as a compiled model; `steps` are those of an epoch."""
+    """Return the network and its logits as a compiled model; `steps` are those of an epoch.
+
+    Its weights below the head are those of the file `first`, if one is given.
+    """
     # A state replaces every weight, so nothing is fetched where the fit has begun.
-    network = build_network(replace(config, pretrained="") if begun else config, config.precision)
+    fetched = config if not (first or begun) else replace(config, pretrained="")
+    network = build_network(fetched, config.precision)
+    if first:
+        _begin_from(network, first)
     _settle_norms(network, config.epochs * steps)
     model = keras.Model(network.input, network.output["logits"])
     # On two CPU cores XLA took 30 % longer per step than TensorFlow without it.
@@ -102,6 +133,14 @@ def _build_model(
     model.compile(_build_optimizer(config, steps, devices), loss, jit_compile=compiled)
     model.optimizer.build(model.trainable_variables)
     return network, model
+
+
+def _begin_from(network: keras.Model, weights: Path) -> None:
+    """Load weights of the same network, but for the head, which answered other questions."""
+    head = network.get_layer("head")
+    fresh = head.get_weights()
+    network.load_weights(weights)
+    head.set_weights(fresh)
 
 
 def _settle_norms(network: keras.Model, steps: int) -> None:

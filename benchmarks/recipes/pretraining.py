@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from benchmarks.recipes import ENDLESS, Way
 from benchmarks.recipes.budget import Clock, Costs, Fit, Used, fit_within
-from contract.findings import FINDINGS
 from training.augment import augment
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
+from training.facts import ask_facts
 from training.fit import WEIGHTS, load_best, predict
 from training.network import build_network
 from training.prepare import Cache
 from training.split import Split
 from training.table import Row, stack_labels
 
-_YOUNGEST, _OLDEST = 15, 80
 _TEMPERATURE: Final = 0.1
 _PROJECTED: Final = 64
 
@@ -51,7 +50,7 @@ def fit_after_facts(
 ) -> tuple[TrainConfig, Used]:
     """Learn to tell view, sex and age, then findings."""
     before = run / "before"
-    told = replace(split, train=_ask_facts(split.train), validation=_ask_facts(split.validation))
+    told = replace(split, train=ask_facts(split.train), validation=ask_facts(split.validation))
     fit_within(budget_s / 2, config, told, cache, before)
     begin = Begin(config, before / WEIGHTS)
     return fit_within(budget_s / 2, config, split, cache, run, [begin])
@@ -136,13 +135,6 @@ def contrastive_loss(_: Any, projected: Any) -> Any:
     others = alike - 1e9 * ops.eye(count)
     partners = ops.roll(ops.arange(count), count // 2)
     return keras.losses.sparse_categorical_crossentropy(partners, others, from_logits=True)
-
-
-def _ask_facts(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return rows that have as labels view, sex and which ages are exceeded; 14 in all."""
-    bounds = np.linspace(_YOUNGEST, _OLDEST, len(FINDINGS) - 2)
-    facts = [[row.view == "PA", row.sex == "F", *((row.age or 0) > bounds)] for row in rows]
-    return _relabel(rows, np.array(facts, np.float64))
 
 
 def _relabel(rows: Sequence[Row], labels: NDArray[np.float64]) -> tuple[Row, ...]:

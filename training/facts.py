@@ -1,0 +1,46 @@
+"""What a table tells of the patients themselves, as labels for a network that begins with them.
+
+Whoever tells view, sex and age has learnt to see lungs, heart and bones, and every image teaches
+all three, while most teach of no finding. docs/recipes.md has what that is worth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from contract.findings import FINDINGS
+from training.config import TrainConfig
+from training.table import Row
+
+_YOUNGEST: Final = 15
+_OLDEST: Final = 80
+
+
+def ask_facts(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows that tell view, sex and age, with labels that ask for them.
+
+    As many labels as there are findings: whether the view is PA, whether the patient is a woman,
+    and whether older than each of 12 ages, evenly spaced from 15 to 80 years.
+    """
+    bounds = np.linspace(_YOUNGEST, _OLDEST, len(FINDINGS) - 2)
+    return tuple(
+        replace(
+            row, labels=(int(row.view == "PA"), int(row.sex == "F"), *map(int, row.age > bounds))
+        )
+        for row in rows
+        if row.view and row.sex and row.age is not None
+    )
+
+
+def config_for_facts(config: TrainConfig) -> TrainConfig:
+    """Return how a network is fitted to the facts before it is fitted to findings by `config`."""
+    return replace(
+        config,
+        epochs=config.fact_epochs,
+        fact_epochs=0,
+        # Each of these labels is frequent and certain, other than those of findings.
+        loss="cross_entropy",
+        label_smoothing=0.0,
+    )
