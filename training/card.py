@@ -42,15 +42,16 @@ def _describe_fit(description: Mapping[str, Any]) -> str:
     name = recipe["backbone"]
     if "weights" in description:
         return f"Network `{name}`, with weights of others ({description['weights']['kind']})"
-    epochs, folds = recipe["epochs"], recipe["folds"]
+    epochs, folds = f"{recipe['epochs']} epochs", recipe["folds"]
     begin = f"started from {recipe['pretrained']}" if recipe["pretrained"] else "from scratch"
     if recipe.get("fact_epochs"):
         begin += f", {recipe['fact_epochs']} epochs to tell view, sex and age"
+        epochs += " on findings"
     if not folds:
-        return f"Network `{name}`, {begin}, at most {epochs} epochs on findings, seed {seed}"
+        return f"Network `{name}`, {begin}, at most {epochs}, seed {seed}"
     return (
         f"Averages {folds} networks `{name}`, each fitted without one of {folds} folds of the "
-        f"patients, {begin}, {epochs} epochs on findings, seeds {seed} to {seed + folds - 1}"
+        f"patients, {begin}, {epochs}, seeds {seed} to {seed + folds - 1}"
     )
 
 

@@ -25,6 +25,7 @@ from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
 from training.evaluate import format_report
+from training.facts import ask_facts
 from training.fit import fit, load_best, predict
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
@@ -86,6 +87,8 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
 def _check(config: TrainConfig, data: DataFolder) -> None:
     """Raise DataError for what is better said before the fit, and before there is a folder."""
     find_and_read_boxes(data.folder)
+    if config.fact_epochs and not ask_facts(learnt_rows(data.split)):
+        print("No row tells view, sex and age, so the network does not begin by telling them.")
     if config.folds:
         assign_folds(learnt_rows(data.split), config.folds, config.seed)
 

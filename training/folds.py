@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from training.config import TrainConfig
 from training.devices import describe_hardware
-from training.fit import WEIGHTS, fit, load_best, predict
+from training.epoch import WEIGHTS
+from training.fit import fit, load_best, predict
 from training.losses import share_of_positives
 from training.network import build_ensemble
 from training.prepare import Cache

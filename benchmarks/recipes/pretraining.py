@@ -19,8 +19,9 @@ from benchmarks.recipes.budget import Clock, Costs, Fit, Used, fit_within
 from training.augment import augment
 from training.config import TrainConfig
 from training.dataset import RadiographBatches
+from training.epoch import WEIGHTS
 from training.facts import ask_facts
-from training.fit import WEIGHTS, load_best, predict
+from training.fit import load_best, predict
 from training.network import build_network
 from training.prepare import Cache
 from training.split import Split

@@ -82,7 +82,8 @@ def test_labels_of_a_fold_do_not_reach_its_own_probabilities(rng: np.random.Gene
 def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
     folded: SmokeRun,
 ) -> None:
-    from training.fit import WEIGHTS, predict
+    from training.epoch import WEIGHTS
+    from training.fit import predict
     from training.folds import learnt_rows, read_out_of_fold
     from training.network import build_network
 
@@ -98,8 +99,8 @@ def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
 
 
 def test_exported_network_answers_with_the_mean_of_its_members(folded: SmokeRun) -> None:
+    from training.epoch import WEIGHTS
     from training.export import load_signature
-    from training.fit import WEIGHTS
     from training.network import build_network
 
     images = folded.cache.pixels[:3]

@@ -134,7 +134,8 @@ def test_pretrained_weights_are_those_a_fit_begins_with_but_for_the_head(
 ) -> None:
     from benchmarks.recipes.budget import Clock, Costs
     from benchmarks.recipes.pretraining import Begin
-    from training.fit import WEIGHTS, fit, load_best
+    from training.epoch import WEIGHTS
+    from training.fit import fit, load_best
 
     config = replace(SMOKE, learning_rate=1e-9)  # so that nothing moves
     split, cache = finished.split, finished.cache

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 6
+IN_MEMBERS = ("folds=2", f"fact_epochs={EPOCHS}")
 TIMEOUT_S = 400
 
 
@@ -81,14 +82,33 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
     assert read(folder / "killed") == read(folder / "whole")
 
 
-def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(folder: Path) -> None:
-    code, errors = finish(*command(folder, "members", "folds=2"))
+@pytest.fixture(scope="module")
+def members(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold `whole`, a run in two folds that begins with facts, of a table that tells them."""
+    folder = tmp_path_factory.mktemp("members")
+    (folder / "drawn").mkdir()
+    (folder / "drawn" / "images").symlink_to(drawn_folder / "images")
+    head, *lines = (drawn_folder / "Data_Entry_drawn.csv").read_text().splitlines()
+    told = [
+        f"{line},{20 + n % 60},{'MF'[n % 2]},{'AP PA'.split()[n % 2]}"
+        for n, line in enumerate(lines)
+    ]
+    head += ",Patient Age,Patient Gender,View Position"
+    (folder / "drawn" / "Data_Entry_told.csv").write_text("\n".join([head, *told]) + "\n")
+    code, errors = finish(*command(folder, "whole", *IN_MEMBERS))
     assert code == 0, errors
-    run = folder / "killed members" / "run"
-    begin = command(folder, "killed members", "folds=2")
-    kill_and_resume(run, run / "member0" / "history.csv", begin)
-    for name in ("best.weights.h5", "member1/out_of_fold.npy", "calibration.json"):
-        assert (run / name).read_bytes() == (folder / "members" / "run" / name).read_bytes()
+    return folder
+
+
+@pytest.mark.parametrize("killed_in", ["member0", "member0/member0-facts"])
+def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(
+    members: Path, killed_in: str
+) -> None:
+    name = f"killed in {Path(killed_in).name}"
+    run = members / name / "run"
+    kill_and_resume(run, run / killed_in / "history.csv", command(members, name, *IN_MEMBERS))
+    for file in ("best.weights.h5", "member1/out_of_fold.npy", "calibration.json"):
+        assert (run / file).read_bytes() == (members / "whole" / "run" / file).read_bytes()
 
 
 def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:

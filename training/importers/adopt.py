@@ -11,9 +11,9 @@ from training.chain import judge
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
+from training.epoch import WEIGHTS
 from training.errors import ConfigError
 from training.export import export_bundle
-from training.fit import WEIGHTS
 from training.importers.densenet import KerasWeights
 from training.importers.published import INPUT_SIZE, Kind
 from training.network import build_network
