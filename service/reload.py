@@ -1,6 +1,7 @@
 """A new version of the model, placed beside the old one, is taken up without a restart."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,14 +26,14 @@ async def follow_versions(state: State, metrics: Metrics) -> None:
 
     What changed is tried once it has stood still from one look to the next, so that a version is
     not judged while it is being copied. One that is refused is not tried again until it changes.
+    Where the service itself has too many files open to look, it looks again.
     """
     seen = tried = None
     while True:
         await asyncio.sleep(_INTERVAL_S)
         found = await _in_background(partial(_look, state.settings.model_dir))
-        if found == seen and found != tried:
-            tried = found
-            await _take_up(state, metrics)
+        if found is not None and found == seen and found != tried:
+            tried = found if await _take_up(state, metrics) else None
         seen = found
 
 
@@ -42,27 +43,39 @@ def _look(directory: Path) -> object:
         bundle = find_bundle(directory)
         facts = [(path, path.stat()) for path in sorted(bundle.rglob("*"))]
     except Exception as error:  # noqa: BLE001 - folders without end, say; the watch goes on
-        return f"{type(error).__name__}: {error}"
+        return None if _is_out_of_files(error) else f"{type(error).__name__}: {error}"
     # The last of them changes with owner and mode, too: a version may become readable.
     return bundle, [
         (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns) for path, fact in facts
     ]
 
 
-async def _take_up(state: State, metrics: Metrics) -> None:
-    """Load, verify and replay what is there, away from the event loop; then let it answer."""
+def _is_out_of_files(error: Exception) -> bool:
+    return any(
+        isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)
+        for one in (error, error.__cause__)
+    )
+
+
+async def _take_up(state: State, metrics: Metrics) -> bool:
+    """Load, verify and replay what is there, away from the event loop; then let it answer.
+
+    Returns whether it could be judged at all.
+    """
     try:
         bundle = await _in_background(lambda: open_bundle(find_bundle(state.settings.model_dir)))
         model = None
         if bundle.digest != state.model.bundle.digest:
             model = await asyncio.to_thread(load_model, state.settings, bundle)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one answers
+        if _is_out_of_files(error):
+            return False
         reason = str(error) if isinstance(error, BundleError) else type(error).__name__
         state.refused = reason
         metrics.reloads.labels("refused").inc()
         serving = state.model.bundle.version
         log_event("model_refused", logging.WARNING, reason=reason, serving=serving)
-        return
+        return True
     if state.refused is not None:
         log_event("model_refusal_over")
     state.refused = None
@@ -70,6 +83,7 @@ async def _take_up(state: State, metrics: Metrics) -> None:
         state.model = model
         metrics.reloads.labels("taken").inc()
         log_event("model_taken", model=bundle.name, version=bundle.version, digest=bundle.digest)
+    return True
 
 
 async def _in_background(work: Callable[[], _Result]) -> _Result:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from resource import RLIMIT_NOFILE, prlimit
 
 import pytest
 
@@ -164,6 +165,18 @@ def test_a_version_that_cannot_even_be_looked_through_does_not_end_the_watch(sta
         subprocess.run(["rm", "-r", str(models / "2")], check=True)
         place(models, 3)
         wait_until(lambda: served(service) == "3")
+
+
+def test_a_model_is_not_refused_because_the_service_has_no_file_left_to_open(start_service, models):
+    with start_service(XPRO_MODEL_DIR=str(models)) as service:
+        before = prlimit(service.process.pid, RLIMIT_NOFILE)
+        prlimit(service.process.pid, RLIMIT_NOFILE, (3, before[1]))
+        place(models, 2)
+        time.sleep(7)  # three looks
+        assert "model_taken" not in service.log()
+        prlimit(service.process.pid, RLIMIT_NOFILE, before)
+        wait_until(lambda: served(service) == "2")
+        assert "model_refused" not in service.log()
 
 
 def test_a_folder_that_vanishes_changes_nothing(start_service, models, png):
