@@ -34,8 +34,8 @@ _EXAMPLES = """examples:
       the whole chain on drawn images, in under a minute
   python -m training inspect --data ../shared/xrays
   python -m training train --data ../shared/xrays --profile demo --out models/trained
-  python -m training evaluate models/xpro-demo/1 --data ../shared/xrays --report build/report
-  python -m training compare models/xpro-demo/1 runs/NAME --data ../shared/xrays
+  python -m training evaluate models/xpro-demo --data ../shared/xrays --report build/report
+  python -m training compare models/xpro-demo runs/NAME --data ../shared/xrays
 
 A data folder holds the images, anywhere below it, and either the NIH table Data_Entry*.csv (with
 train_val_list.txt and test_list.txt for the official split) or one-hot train*.csv, valid*.csv and

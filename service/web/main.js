@@ -41,6 +41,9 @@ function start(model, colours) {
   viewer.addEventListener("change", () => {
     byId("legend").hidden = !(viewer.map && viewer.mapShown);
   });
+  window.addEventListener("beforeunload", (event) => {
+    if (cases.finished < cases.all.length) event.preventDefault(); // the browser asks first
+  });
   document.documentElement.dataset.ready = "";
 
   /** A version taken up since the page was loaded is known by its answer alone at first. */

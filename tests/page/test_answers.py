@@ -266,6 +266,18 @@ def test_many_files_go_two_at_a_time_and_their_progress_shows(visit, drawn_png):
     assert visit.page.locator("#progress-bar").get_attribute("value") == "9"
 
 
+def test_the_page_asks_before_it_is_left_while_files_are_under_way_and_only_then(visit, drawn_png):
+    visit.page.click("h1")  # a browser asks only people who have touched the page
+    visit.drop(*(File(f"{number}.png", drawn_png.data) for number in range(30)))
+    visit.page.once("dialog", lambda dialog: dialog.dismiss())
+    with visit.page.expect_event("dialog") as asked:
+        visit.page.evaluate("setTimeout(() => location.reload())")
+    assert asked.value.type == "beforeunload"
+    visit.finish(30)
+    with visit.page.expect_navigation():  # a dialog that nobody answers would hold it up
+        visit.page.evaluate("setTimeout(() => location.reload())")
+
+
 def test_a_full_service_is_asked_again_until_it_answers(open_page, start_service, drawn_png):
     with start_service(XPRO_MAX_WAITING="1", XPRO_STREAMS="1") as small:
         visit = open_page(url=small.url)

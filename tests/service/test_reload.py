@@ -14,7 +14,7 @@ from resource import RLIMIT_NOFILE, prlimit
 import pytest
 
 from contract.bundle import find_bundle, seal_bundle
-from contract.seal import DESCRIPTION
+from contract.seal import DESCRIPTION, read_description
 from service.settings import Settings
 from tests.conftest import wait_until
 from tests.service.conftest import read_metrics
@@ -23,7 +23,8 @@ from tests.service.conftest import read_metrics
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """A folder of numbered versions with the bundled model as its first."""
-    shutil.copytree(find_bundle(Settings().model_dir), tmp_path / "models" / "1")
+    first = shutil.copytree(find_bundle(Settings().model_dir), tmp_path / "models" / "1")
+    seal_bundle(first, {**read_description(first), "version": "1"})
     return tmp_path / "models"
 
 
