@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from service.decode_errors import NoDecoder
-from service.decode_worker import ANSWER_HEAD, TASK_HEAD, Answer, serve
+from service.decode_worker import ANSWER_HEAD, TASK_HEAD, TIME_IS_UP, Answer, serve
 
 _MAX_REFUSALS: Final = 1000
 """imagecodecs 2026.3.6 gives one reference to None away with each damaged PNG, and CPython before
@@ -34,7 +34,8 @@ def preload() -> None:
 class Worker:
     """One worker process, asked one file at a time; `kill` and `reap` end it.
 
-    Raises OSError where no process is to be had. `timeout_s`, `memory_mib`: limits of a file.
+    Raises OSError where no process is to be had. `timeout_s`, `memory_mib`: limits of a file, the
+    first in processor time.
     """
 
     def __init__(self, timeout_s: float, memory_mib: int) -> None:
@@ -124,8 +125,15 @@ class Worker:
 
     def killed_from_outside(self) -> bool:
         """Whether a dying process got SIGKILL, which no decoder sends to itself."""
+        return self._ended_by(signal.SIGKILL)
+
+    def ran_out_of_time(self) -> bool:
+        """Whether a dying process had used all the processor time that a file gets."""
+        return self._ended_by(TIME_IS_UP)
+
+    def _ended_by(self, number: signal.Signals) -> bool:
         self._process.join(1)
-        return self._process.exitcode == -signal.SIGKILL
+        return self._process.exitcode == -number
 
     def kill(self) -> None:
         """Begin to end the process, whatever it does."""

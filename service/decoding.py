@@ -19,6 +19,8 @@ from service.decode_process import Worker, preload
 from service.decode_worker import Answer
 from service.observability import log_event
 
+_WALL_TIMES: Final = 3
+"""On a busy machine a file takes longer on the clock than in processor time, up to this often."""
 _WATCH_INTERVAL_S: Final = 0.25
 # A worker that somebody else kills, such as the kernel when memory runs out, costs no request.
 _TRIES: Final = 2
@@ -44,13 +46,15 @@ class DecodedInput(NamedTuple):
 class Decoder:
     """A pool of worker processes, used by one event loop; `close` ends them.
 
-    `workers`: processes, one for each core is right. `restarts`: how many had to be replaced.
+    `workers`: processes, one for each core is right. `timeout_s`: processor time of a file, which
+    may take three times as long on the clock. `restarts`: how many had to be replaced.
     """
 
     def __init__(self, workers: int, timeout_s: float, memory_mib: int) -> None:
         preload()
         self._start = partial(Worker, timeout_s, memory_mib)
         self._timeout_s = timeout_s
+        self._wall_s = _WALL_TIMES * timeout_s
         self._count = workers
         self._places = asyncio.Semaphore(workers)
         self._idle: list[Worker] = []
@@ -121,24 +125,30 @@ class Decoder:
         self._busy.add(worker)
         usable = False
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._wall_s):
                 answer = await worker.ask(data, size, display_side)
             usable = not worker.is_worn()
         except NoDecoder:
             usable = True  # it was not asked
             raise
         except TimeoutError as error:
-            raise DecodeTimeout(
-                f"The file did not decode within {self._timeout_s:g} s; send it uncompressed."
-            ) from error
+            raise self._too_slow() from error
         except (EOFError, OSError) as error:
             if worker.killed_from_outside():
                 return None
+            if worker.ran_out_of_time():
+                raise self._too_slow() from error
             raise _crashed() from error
         finally:
             if worker in self._busy:  # not closed meanwhile
                 self._put_back(worker, usable=usable)
         return answer
+
+    def _too_slow(self) -> DecodeTimeout:
+        return DecodeTimeout(
+            f"The file did not decode within {self._timeout_s:g} s of processor time; send it as "
+            "JPEG-LS or HTJ2K, or uncompressed."
+        )
 
     def _take(self) -> Worker:
         if not self._idle or not self._idle[-1].is_alive():

@@ -34,7 +34,8 @@ _PROBLEMS: Final = {
         "too_complex": "The JPEG has more than 100 scans; save it as baseline JPEG.",
         "unsupported_pixels": "The JPEG has 12 bits per sample; send 8-bit JPEG or DICOM.",
         "not_frontal_chest": "ViewPosition is lateral; send the PA or AP view.",
-        "decode_timeout": "The file did not decode within 5 s; send it uncompressed.",
+        "decode_timeout": "The file did not decode within 5 s of processor time; send it as "
+        "JPEG-LS or HTJ2K, or uncompressed.",
         "decode_crashed": "The file brought its decoder down; send it uncompressed.",
         "decode_memory": "The file needs too much memory to decode; send it at a lower resolution.",
     },

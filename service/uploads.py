@@ -145,7 +145,11 @@ class Uploads:
         return held
 
     def _too_large(self) -> UploadError:
-        return UploadError(413, "body_too_large", f"The file is larger than {self._max_mib} MiB.")
+        return UploadError(
+            413,
+            "body_too_large",
+            f"The file is larger than {self._max_mib} MiB; send it compressed without loss.",
+        )
 
 
 async def _single_file(form: FormData, *, complete: bool) -> bytes:

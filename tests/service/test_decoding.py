@@ -81,12 +81,12 @@ def test_errors_of_the_contract_come_through_with_code_and_message(decoder, png)
 
 
 def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_answered(large_png, png):
-    pool = Decoder(workers=1, timeout_s=0.05, memory_mib=1536)
+    pool = Decoder(workers=1, timeout_s=0.1, memory_mib=1536)
     try:
-        with pytest.raises(DecodeTimeout):
-            decode(pool, large_png)
-        pool._timeout_s = 60.0
-        assert decode(pool, png).format == "PNG"
+        for _ in range(2):
+            with pytest.raises(DecodeTimeout, match=r"within 0\.1 s of processor time"):
+                decode(pool, large_png)
+            assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
 
@@ -98,8 +98,7 @@ def test_a_worker_that_does_not_even_read_is_given_up(png):
         started = time.monotonic()
         with pytest.raises(DecodeTimeout):
             decode(pool, bytes(20_000_000))
-        assert time.monotonic() - started < 10
-        pool._timeout_s = 60.0
+        assert 0.9 <= time.monotonic() - started < 10
         assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
@@ -279,26 +278,39 @@ def test_a_worker_ends_itself_when_its_parent_is_gone(large_png, png):
         pool.close()
 
 
-def test_a_worker_ends_itself_a_second_after_its_time_whoever_should_have_ended_it(large_png):
-    """Its time is over 0.9 s before it begins; the pool waits a minute."""
-    pool = Decoder(workers=1, timeout_s=-0.9, memory_mib=1536)
-    pool._timeout_s = 60.0
+def test_a_worker_ends_itself_at_its_time_whoever_should_have_ended_it(large_png):
+    pool = Decoder(workers=1, timeout_s=0.1, memory_mib=1536)
+    pool._wall_s = 600.0
     try:
-        with pytest.raises(DecodeCrashed):
+        with pytest.raises(DecodeTimeout):
             decode(pool, large_png)
     finally:
         pool.close()
 
 
-def test_a_worker_that_has_answered_may_wait_for_ever(png):
-    pool = Decoder(workers=1, timeout_s=-0.5, memory_mib=1536)
-    pool._timeout_s = 60.0
+def test_what_counts_is_the_processor_time_of_one_file(large_png):
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
     try:
-        decode(pool, png)
-        before = worker_pid(pool)
-        time.sleep(0.7)
-        assert decode(pool, png).format == "PNG"
-        assert worker_pid(pool) == before
+        worker = psutil.Process(worker_pid(pool))
+        before = sum(worker.cpu_times()[:2])
+        decode(pool, large_png)
+        took = sum(worker.cpu_times()[:2]) - before
+    finally:
+        pool.close()
+    pool = Decoder(workers=4, timeout_s=2 * took, memory_mib=1536)
+    pool._wall_s = 600.0  # other work may be on the machine, too
+    try:
+        (core, *_) = os.sched_getaffinity(0)
+        for one in workers(pool):
+            os.sched_setaffinity(one.pid, {core})
+
+        async def decode_two_each() -> None:
+            await asyncio.gather(*(pool.decode(large_png, SIZE) for _ in range(8)))
+
+        started = time.monotonic()
+        asyncio.run(decode_two_each())
+        assert time.monotonic() - started > 4 * took
+        assert pool.restarts == 0
     finally:
         pool.close()
 
@@ -389,10 +401,10 @@ def test_a_file_that_ends_with_its_time_costs_no_other_file_anything(png):
             decode(pool, slow)
             took.append(time.monotonic() - started)
         for attempt in range(60):
-            pool._timeout_s = sorted(took)[2] * (0.9 + 0.2 * attempt / 60)
+            pool._wall_s = sorted(took)[2] * (0.9 + 0.2 * attempt / 60)
             with contextlib.suppress(DecodeTimeout):
                 decode(pool, slow)
-            pool._timeout_s = 60.0
+            pool._wall_s = 60.0
             assert decode(pool, png).format == "PNG"
     finally:
         pool.close()
