@@ -73,6 +73,7 @@ def configure_logging() -> None:
     logging._srcfile = None  # noqa: SLF001
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     _LOG.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(_is_allowed)
     # It quotes bytes of the body.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
@@ -115,6 +116,14 @@ class _Allowance:
         return beyond
 
 
+_STRANGERS: Final = _Allowance()
+
+
+def _is_allowed(record: logging.LogRecord) -> bool:
+    """Whether uvicorn may warn: it does for every request that is no HTTP."""
+    return record.levelno > logging.WARNING or _STRANGERS.take()
+
+
 class RequestLog:
     """Gives every request an id, its own and never the client's, counts it and logs one line.
 
@@ -135,7 +144,6 @@ class RequestLog:
         self._count = count
         self._paths = paths
         self._is_routine = is_routine
-        self._strangers = _Allowance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the server."""
@@ -172,9 +180,9 @@ class RequestLog:
         if code is None and 0 < status < 400 and self._is_routine(scope["path"]):
             return
         known = "client" in state or "sha256" in state
-        if not known and (400 <= status < 500 or status == 503) and not self._strangers.take():
+        if not known and (400 <= status < 500 or status == 503) and not _STRANGERS.take():
             return
-        if unlogged := self._strangers.report():
+        if unlogged := _STRANGERS.report():
             log_event("refusals_not_logged", logging.WARNING, requests=unlogged)
         method = scope["method"]
         log_event(

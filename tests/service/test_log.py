@@ -44,6 +44,21 @@ def test_a_flood_of_refusals_leaves_some_lines_and_their_number(start_service):
     assert len(logged) + sum(line["requests"] for line in unlogged) == 1000
 
 
+def test_a_flood_of_what_is_no_http_leaves_some_lines_and_their_number(start_service):
+    with start_service() as service:
+        for _ in range(500):
+            with open_connection(service.url) as connection:
+                connection.sendall(b"x\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.1 400")
+        refused = service.predict(b"no image")
+        wait_until(lambda: refused.json()["request_id"] in service.log())
+        lines = events(service.log())
+    logged = [line for line in lines if "Invalid HTTP" in str(line["event"])]
+    unlogged = [line for line in lines if line["event"] == "refusals_not_logged"]
+    assert 100 <= len(logged) < 300
+    assert len(logged) + sum(line["requests"] for line in unlogged) == 500
+
+
 class UnreadService(Service):
     """A service whose standard error goes to a program that stands still until a file is there."""
 
