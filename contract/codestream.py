@@ -21,7 +21,8 @@ _SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 _COD, _SOT = 0x52, 0x90  # of JPEG 2000
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1), and SOF55 of JPEG-LS (T.87).
-_SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_SOF_LS: Final = 0xF7
+_SOF: Final = frozenset({*range(0xC0, 0xD0), _SOF_LS} - {0xC4, 0xC8, 0xCC})
 
 
 class Frame(NamedTuple):
@@ -91,12 +92,21 @@ def find_end(data: bytes, start_of_data: bytes) -> int | None:
 
 
 def declares_ycc(data: bytes) -> bool:
-    """Return whether a JPEG says itself that its components are luma and chroma, not RGB."""
+    """Return whether a JPEG says itself that its components are luma and chroma, not RGB.
+
+    It does by JFIF, by Adobe's marker or by coding the first in more detail than the others.
+    """
     return any(
         (marker == _APP0 and segment.startswith(b"JFIF"))
         or (marker == _APP14 and segment.startswith(b"Adobe") and segment[11:12] == b"\x01")
+        or (marker in _SOF and segment[7:8] != segment[10:11] == segment[13:14] == b"\x11")
         for marker, segment in _jpeg_segments(data)
     )
+
+
+def is_jpeg_ls(data: bytes) -> bool:
+    """Return whether what begins like a JPEG is JPEG-LS (ITU-T T.87)."""
+    return any(marker == _SOF_LS for marker, _ in _jpeg_segments(data))
 
 
 def read_jpeg2000_frame(data: bytes) -> Frame:

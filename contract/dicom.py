@@ -60,6 +60,10 @@ _KEYWORDS: Final = (
     "FloatPixelData DoubleFloatPixelData PixelData"
 ).split()
 _TAGS: Final[list[BaseTag | int]] = [*map(Tag, _KEYWORDS), *OVERLAY_POSITIONS]
+_REQUIRED: Final = (
+    "Rows Columns SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored "
+    "PixelRepresentation"
+).split()
 _FIRST_PIXELS: Final = 0x7FE00000
 _CODE_SEQUENCES: Final = (Tag("AnatomicRegionSequence"), Tag("ViewCodeSequence"))
 _TABLE_SEQUENCES: Final = (Tag("ModalityLUTSequence"), Tag("VOILUTSequence"))
@@ -168,6 +172,9 @@ def _check_frame(dataset: FileDataset) -> None:
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
             raise UnsupportedPixels("Floating point pixels are not those of a radiograph.")
         raise NoPixels("The DICOM object holds no pixel data.")
+    for keyword in _REQUIRED:
+        if dataset.get(keyword) is None or dataset.get(keyword) == "":
+            raise DamagedFile(f"The DICOM file does not tell {keyword}; export it again.")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise SeveralFrames(f"The DICOM object holds {frames} frames; send one radiograph.")
@@ -197,7 +204,8 @@ def _normalise_pixel_tags(dataset: FileDataset) -> None:
     if stored > 8 and photometric.startswith("YBR_FULL"):
         # pydicom's conversion knows 8 bits only, and few programs write more.
         raise UnsupportedPixels("Luma and chroma of more than 8 bits are not read; send RGB.")
-    dataset.HighBit = int(dataset.get("HighBit", stored - 1))
+    high = dataset.get("HighBit")
+    dataset.HighBit = stored - 1 if high is None else int(high)
     if not 1 <= stored <= allocated or not stored - 1 <= dataset.HighBit < allocated:
         raise DamagedFile(
             f"BitsStored {stored} and HighBit {dataset.HighBit} do not fit into {allocated} bits."

@@ -100,13 +100,14 @@ def _apply_voi(
             )
             top = table.max()
         shown = np.minimum(table / top, 1.0)
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        shown = _window(values, dataset)
+    elif (window := _first_window(dataset)) is not None:
+        shown = _apply_window(values, *window, str(dataset.get("VOILUTFunction") or "LINEAR"))
     elif int(dataset.BitsStored) <= 8 and dataset.PixelRepresentation == 0:
         # Eight bits without a window are already rendered for display, like a PNG.
         return _full_range(values, np.ones(len(values), bool))
     if shown is not None:
-        if len(np.unique(shown[used])) > 1:
+        # The network sees 8 bits, so that a window far too wide shows it nothing either.
+        if len(np.unique(np.rint(shown[used] * 255))) > 1:
             return shown
         warnings.append(
             InputWarning(
@@ -127,11 +128,20 @@ def _full_range(values: Values, used: Mask) -> Values:
     return shown
 
 
-def _window(values: Values, dataset: Dataset) -> Values:
-    """Apply the file's first window (PS3.3, C.11.2.1.2 and C.11.2.1.3); all black where invalid."""
-    centre = _number(dataset.WindowCenter, float("nan"))
-    width = _number(dataset.WindowWidth, float("nan"))
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+def _first_window(dataset: Dataset) -> tuple[float, float] | None:
+    """Return centre and width, None where there are none; what is no number is nan."""
+    try:
+        centre, width = (dataset.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
+        if centre is None or width is None:
+            return None
+        return _number(centre, np.nan), _number(width, np.nan)
+    except (TypeError, ValueError):
+        return np.nan, np.nan
+
+
+def _apply_window(values: Values, centre: float, width: float, function: str) -> Values:
+    """Apply a window (PS3.3, C.11.2.1.2 and C.11.2.1.3); all black where it is invalid."""
+    function = function.upper()
     least = 1.0 if function == "LINEAR" else np.finfo(float).tiny
     if not (np.isfinite(centre) and np.isfinite(width) and width >= least):
         return np.zeros(len(values))

@@ -13,6 +13,7 @@ from contract.codestream import (
     START_OF_SCAN,
     Frame,
     find_end,
+    is_jpeg_ls,
     png_chunks_before_image,
     read_jpeg_frame,
     read_png_frame,
@@ -108,6 +109,8 @@ def warn_of_lost_rows(samples: Pixels, bits: int, warnings: list[InputWarning]) 
 def _decode_jpeg(data: bytes, warnings: list[InputWarning]) -> NDArray[np.uint8]:
     frame = read_jpeg_frame(data)
     check_size(frame.width, frame.height)
+    if is_jpeg_ls(data):
+        raise UnsupportedPixels("JPEG-LS is read within DICOM only; send PNG, JPEG or DICOM.")
     if frame.bits != 8:
         raise UnsupportedPixels(
             f"The JPEG has {frame.bits} bits per sample; send 8-bit JPEG, 16-bit PNG or DICOM."

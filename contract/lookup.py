@@ -27,18 +27,31 @@ def lut_item(dataset: Dataset, keyword: str) -> Dataset | None:
 
 
 def look_up(values: Values, item: Dataset) -> tuple[Values, float]:
-    """Map values through a LUT item (PS3.3, C.11.1.1.1); return them and the table's top value."""
+    """Map values through a LUT item (PS3.3, C.11.1.1.1); return them and the table's top value.
+
+    Raises DamagedFile for a table that is cut off or of an impossible depth.
+    """
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     entries, first = read_descriptor(entries, first, values)
+    table = _read_entries(item, entries, bits)
+    if len(table) < entries or not 8 <= bits <= 16:
+        raise DamagedFile("A lookup table of the file is cut off or has an impossible depth.")
+    index = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
+    return table[index], float((1 << bits) - 1)
+
+
+def _read_entries(item: Dataset, entries: int, bits: int) -> Values:
+    """Return the entries that are there; of 8 bits there may be two in a word, the lower first."""
     raw = item.LUTData
+    in_words = (entries + 1) // 2
     if isinstance(raw, bytes):
         wide = ">u2" if item.original_encoding[1] is False else "<u2"
-        raw = np.frombuffer(raw, np.uint8 if len(raw) <= entries + entries % 2 else wide)
-    table = np.atleast_1d(np.asarray(raw, np.float64))[:entries]
-    if len(table) == 0 or not 8 <= bits <= 16:
-        raise DamagedFile("A lookup table of the file is empty or has an impossible depth.")
-    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    return table[index], float((1 << bits) - 1)
+        packed = bits == 8 and len(raw) in (entries, 2 * in_words)
+        return np.frombuffer(raw, np.uint8 if packed else wide).astype(np.float64)
+    words = np.atleast_1d(np.asarray(raw))
+    if bits == 8 and len(words) == in_words:
+        words = words.astype("<u2").view(np.uint8)
+    return words.astype(np.float64)
 
 
 def read_descriptor(entries: int, first: int, values: NDArray[Any]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ _OTHER_FORMATS: Final = (
     (b"MM\x00*", "TIFF"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
+    (b"RIFF", "WebP"),
     (b"\x1f\x8b", "gzip"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -73,6 +74,8 @@ def read(data: bytes) -> Radiograph:
             pixels, bits, warnings = read_dicom(data)
         else:
             pixels, bits, warnings = read_image(data, file_format)
-    if pixels.min() == pixels.max():
-        raise BlankImage("Every pixel has the same value; send an image with content.")
+    white = 255 if pixels.itemsize == 1 else 65535
+    darkest, brightest = (round(255 * int(grey) / white) for grey in (pixels.min(), pixels.max()))
+    if darkest == brightest:  # the network sees 8 bits
+        raise BlankImage("Every pixel has the same grey; send an image with content.")
     return Radiograph(pixels, file_format, bits, tuple(warnings))

@@ -3,6 +3,7 @@
 from typing import Final
 
 from pydicom import uid
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from contract.errors import InputWarning, NotFrontalChest
@@ -11,6 +12,19 @@ from contract.errors import InputWarning, NotFrontalChest
 _MODALITIES: Final = frozenset({"CR", "DX", "RG", "OT", "SC", ""})
 # Repeated in the answer; any other value is not, since a header may hold anything anywhere.
 _OTHER_MODALITIES: Final = frozenset("CT MG MR NM PT RF RTDOSE SEG SM US XA".split())
+_RADIOGRAPHS: Final = frozenset(
+    {
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.DigitalXRayImageStorageForProcessing,
+        uid.SecondaryCaptureImageStorage,
+        uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    }
+)
+"""SOP classes of the same; what is in no dictionary may be a maker's own."""
 _CHEST: Final = ("CHEST", "THORAX", "LUNG", "TORAX", "POUMON", "RIB")
 # Defined terms of BodyPartExamined (PS3.16, annex L) that a frontal chest radiograph never carries.
 _OTHER_PARTS: Final = frozenset(
@@ -80,6 +94,11 @@ def check_subject(dataset: Dataset, warnings: list[InputWarning]) -> None:
         raise NotFrontalChest(
             f"The modality{known} is not projection radiography; send CR, DX or secondary capture."
         )
+    kind = dataset.get("SOPClassUID") or ""
+    if kind in UID_dictionary and kind not in _RADIOGRAPHS:
+        raise NotFrontalChest(
+            f"The SOP class is {uid.UID(kind).name}; send CR, DX or secondary capture."
+        )
     _check_part(dataset, warnings)
     _check_view(dataset)
     intent = _word(dataset.get("PresentationIntentType"))
@@ -122,10 +141,13 @@ def _check_view(dataset: Dataset) -> None:
             keyword = "ViewPosition" if named else "ViewCodeSequence"
             raise NotFrontalChest(f"{keyword} is {view}; send the PA or AP view.")
 
-    # The rows of a lateral run to the front or the back first (PS3.3, C.7.6.1.1.1).
-    rows = str((dataset.get("PatientOrientation") or " ")[0])
-    if rows[:1].upper() in ("A", "P"):
-        raise NotFrontalChest("PatientOrientation is that of a lateral; send the PA or AP view.")
+    # Only in a lateral do rows or columns run to the front or the back first (PS3.3, C.7.6.1.1.1).
+    towards = dataset.get("PatientOrientation") or ()
+    for direction in (towards,) if isinstance(towards, str) else towards:
+        if str(direction)[:1].upper() in ("A", "P"):
+            raise NotFrontalChest(
+                "PatientOrientation is that of a lateral; send the PA or AP view."
+            )
 
 
 def _codes(items: list[Dataset]) -> set[str]:

@@ -1,9 +1,12 @@
 """A multipart form of one file, parsed in memory; a body that would stall the parser is refused."""
 
 from collections.abc import AsyncGenerator
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
+
+FALSE_END: Final = "A line begins with the boundary and goes on."
 
 
 class FormParser(MultiPartParser):
@@ -74,6 +77,6 @@ def _check(data: bytes, delimiter: bytes) -> bool:
         if follows == b"--":
             return True
         if len(follows) == 2 and follows != b"\r\n":
-            raise MultiPartException("A line begins with the boundary and goes on.")
+            raise MultiPartException(FALSE_END)
         at = data.find(delimiter, end)
     return False

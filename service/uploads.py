@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from service.multipart import FormParser
+from service.multipart import FALSE_END, FormParser
 from service.scheduling import LineFull
 
 PART: Final = "file"
@@ -101,7 +101,7 @@ class Uploads:
             raise UploadError(415, "encoded_body", detail, {"Accept-Encoding": "identity"})
         if not (boundary := options.get(b"boundary")):
             detail = "Content-Type names no boundary; let your HTTP library write this header."
-            raise UploadError(400, "malformed_multipart", detail)
+            raise _malformed(detail)
         parser = FormParser(boundary, self._bounded(request, taken))
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -110,7 +110,7 @@ class Uploads:
             detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
             raise UploadError(408, "upload_timeout", detail, {"Connection": "close"}) from error
         except MultiPartException as error:
-            raise _explain(error) if parser.begun else _no_boundary() from error
+            raise _explain(error, begun=parser.begun) from error
 
     async def _bounded(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
         """Yield the body, refused as soon as its declared or received length passes a limit."""
@@ -163,21 +163,23 @@ async def _single_file(form: FormData, *, complete: bool) -> bytes:
     return data
 
 
-def _explain(error: MultiPartException) -> UploadError:
+def _explain(error: MultiPartException, *, begun: bool) -> UploadError:
     if error.message.startswith("Too many files"):
         return UploadError(400, "several_files", "Send exactly one file in a request.")
     if error.message.startswith(("Too many fields", "Part exceeded")):
-        return UploadError(
-            400, "unexpected_part", "Send one part named 'file', with filename=, and no other."
+        detail = (
+            "Send one part named 'file' and no other, with filename= (filename*= does not count)."
         )
+        return UploadError(400, "unexpected_part", detail)
+    if error.message == FALSE_END:
+        return _malformed("A line within the file begins with the boundary; choose another.")
+    if str(error.__cause__).startswith("Maximum header"):
+        return _malformed("The part has more than 8 headers, or one too long; send fewer.")
+    if not begun:
+        # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
+        return _malformed("The body does not begin with the boundary that Content-Type names.")
     return _malformed()
 
 
-def _malformed() -> UploadError:
-    return UploadError(400, "malformed_multipart", "The multipart body is cut short or is damaged.")
-
-
-def _no_boundary() -> UploadError:
-    # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
-    detail = "The body does not begin with the boundary that Content-Type names; start with it."
+def _malformed(detail: str = "The multipart body is cut short or is damaged.") -> UploadError:
     return UploadError(400, "malformed_multipart", detail)

@@ -224,9 +224,21 @@ def test_where_the_highest_bit_is_not_told_the_stored_ones_are_the_lowest():
     assert np.array_equal(pixels_of(without), pixels_of(with_it))
 
 
-@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])
-def test_missing_pixel_description_is_refused_as_damaged(keyword):
-    assert refusal(dicom(GREY, **{keyword: None})) == "damaged_file"
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "BitsAllocated",
+        "PixelRepresentation",
+    ],
+)
+def test_missing_pixel_description_is_refused_as_damaged_and_named(keyword):
+    file = dicom(GREY, **{keyword: None})
+    assert refusal(file) == "damaged_file"
+    assert f"does not tell {keyword};" in refusal_text(file)
 
 
 def test_thumbnail_is_refused_as_too_small():
@@ -240,6 +252,14 @@ def test_declared_60_megapixels_are_refused_before_they_are_decoded():
 def test_blank_image_is_refused():
     for dtype in (np.uint8, np.uint16, np.int16):
         assert refusal(dicom(np.full((HEIGHT, WIDTH), 77, dtype))) == "blank_image"
+
+
+def test_image_that_is_blank_in_the_8_bits_of_the_network_is_refused():
+    faint = np.full((HEIGHT, WIDTH), 177 * 257, np.uint16)
+    faint[0, 0] += 100
+    assert refusal(png(faint)) == "blank_image"
+    faint[0, 0] += 100
+    assert np.array_equal(pixels_of(png(faint)), faint)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])

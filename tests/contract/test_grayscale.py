@@ -131,12 +131,26 @@ def test_first_of_several_windows_is_applied():
         {"WindowCenter": 1500, "WindowWidth": 0.5},
         {"WindowCenter": 60000, "WindowWidth": 10},
         {"WindowCenter": "nan", "WindowWidth": 10},
+        {"WindowCenter": -50_000, "WindowWidth": 1e7},
         {"WindowCenter": 100, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
         {"WindowCenter": 100, "WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"},
     ],
 )
 def test_window_that_shows_nothing_gives_way_to_the_value_range_with_a_warning(window):
     file = dicom(image_of(1000, 1500, 2000), **window)
+    assert warning_codes(file) == ["unusable_window"]
+    assert_shown(pixels_of(file).ravel()[:3] / WHITE, [0, 0.5, 1])
+
+
+@pytest.mark.parametrize("keyword", ["WindowCenter", "WindowWidth"])
+@pytest.mark.parametrize("value", ["3000,5", "\\2000", "wide"])
+def test_window_that_is_no_number_gives_way_to_the_value_range_with_a_warning(keyword, value):
+    window = {"WindowCenter": "7000", "WindowWidth": "7000", keyword: "9876"}
+    file = dicom(image_of(1000, 1500, 2000), **window)
+    length, text = (len(value) + 1) // 2 * 2, value.encode()
+    old = b"DS\x04\x009876"
+    assert old in file
+    file = file.replace(old, b"DS" + bytes([length, 0]) + text + b" " * (length - len(text)))
     assert warning_codes(file) == ["unusable_window"]
     assert_shown(pixels_of(file).ravel()[:3] / WHITE, [0, 0.5, 1])
 
@@ -255,6 +269,27 @@ def test_voi_lut_of_bytes_is_read_with_the_one_that_makes_their_number_even():
     item.add_new("LUTData", "OW", bytes([0, 100, 200, 50, 255, 0]))
     expected = np.array([0, 100, 200, 50, 255]) / 255
     assert_shown(shown([0, 1, 2, 3, 4], VOILUTSequence=[item]), expected)
+
+
+@pytest.mark.parametrize("table", [[0, 100, 200, 50, 255], [0, 100, 200, 50, 150, 255]])
+def test_voi_lut_of_two_bytes_in_a_word_begins_with_the_lower_one(table):
+    item = lut_item(0, np.array(table), 8)
+    words = np.frombuffer(bytes(table) + bytes(len(table) % 2), "<u2")
+    item.add_new("LUTData", "US", words.tolist())
+    file = dicom(image_of(*range(len(table))), VOILUTSequence=[item])
+    assert warning_codes(file) == []
+    assert_shown(pixels_of(file).ravel()[: len(table)] / WHITE, np.array(table) / 255)
+
+
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("kept", [1, 2047, 2048, 4095])
+@pytest.mark.parametrize("vr", ["US", "OW"])
+def test_lut_that_is_cut_off_is_refused_as_damaged(sequence, kept, vr):
+    table = np.arange(4096, dtype=np.uint16)
+    item = lut_item(0, table, 16)
+    cut = table[:kept]
+    item.add_new("LUTData", vr, cut.tolist() if vr == "US" else cut.astype("<u2").tobytes())
+    assert refusal(dicom(image_of(0, 1000, 4095), **{sequence: [item]})) == "damaged_file"
 
 
 @pytest.mark.parametrize("syntax", UNCOMPRESSED)

@@ -2,6 +2,7 @@
 
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +30,7 @@ OTHER_FORMATS = {
     "ZIP": b"PK\x03\x04" + bytes(40),
     "gzip": b"\x1f\x8b" + bytes(40),
     "JPEG 2000": saved("JPEG2000"),
+    "WebP": saved("WEBP"),
 }
 
 
@@ -44,6 +46,12 @@ def test_format_is_told_by_content(file, expected):
 def test_other_image_format_is_refused_and_named(name, file):
     assert refusal(file) == "unsupported_format"
     assert name in refusal_text(file)
+
+
+def test_jpeg_ls_outside_dicom_is_refused_as_what_it_is():
+    file = imagecodecs.jpegls_encode(GREY)
+    assert refusal(file) == "unsupported_pixels"
+    assert "JPEG-LS is read within DICOM only" in refusal_text(file)
 
 
 @pytest.mark.parametrize(

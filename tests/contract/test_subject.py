@@ -7,10 +7,19 @@ from pydicom.dataset import Dataset
 from pydicom.sr._snomed_dict import mapping
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    CTImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    MRImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+    UltrasoundImageStorage,
+    XRayRadiofluoroscopicImageStorage,
 )
 
 from contract.dicom import MAX_CODES_BYTES
@@ -142,13 +151,46 @@ def test_image_for_presentation_is_read_without_a_warning():
     assert warning_codes(dicom(GREY, PresentationIntentType="FOR PRESENTATION")) == []
 
 
+@pytest.mark.parametrize("modality", ["CR", "OT", None])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        CTImageStorage,
+        MRImageStorage,
+        UltrasoundImageStorage,
+        DigitalMammographyXRayImageStorageForPresentation,
+        XRayRadiofluoroscopicImageStorage,
+    ],
+)
+def test_sop_class_of_another_modality_is_refused_and_named(kind, modality):
+    file = dicom(GREY, SOPClassUID=kind, Modality=modality)
+    assert refusal(file) == "not_frontal_chest"
+    assert kind.name in refusal_text(file)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ComputedRadiographyImageStorage,
+        DigitalXRayImageStorageForPresentation,
+        SecondaryCaptureImageStorage,
+        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        "1.2.826.0.1.3680043.2.1143.1",
+    ],
+)
+def test_sop_class_of_a_radiograph_and_an_unknown_one_are_read(kind):
+    assert warning_codes(dicom(GREY, SOPClassUID=kind)) == []
+
+
 @pytest.mark.parametrize("keyword", ["ViewCodeSequence", "AnatomicRegionSequence"])
 def test_sequence_of_far_too_many_codes_is_refused_as_too_complex(keyword):
     many = [Dataset() for _ in range(MAX_CODES_BYTES // 8 + 1)]
     assert refusal(dicom(GREY, **{keyword: many})) == "too_complex"
 
 
-@pytest.mark.parametrize("orientation", [["A", "F"], ["P", "F"], ["PL", "FA"], "A"])
+@pytest.mark.parametrize(
+    "orientation", [["A", "F"], ["P", "F"], ["PL", "FA"], "A", ["F", "P"], ["H", "A"]]
+)
 def test_orientation_of_a_lateral_is_refused(orientation):
     file = dicom(GREY, ViewPosition=None, PatientOrientation=orientation)
     assert refusal(file) == "not_frontal_chest"

@@ -217,6 +217,17 @@ def test_jpeg_that_keeps_rgb_untransformed_shows_no_false_colours():
     assert warning_codes(file) == []
 
 
+@pytest.mark.parametrize("subsampling", ["420", "422"])
+def test_jpeg_labelled_rgb_that_halves_two_components_is_luma_and_chroma(subsampling):
+    grey = np.dstack([draw_radiograph()] * 3)
+    ycc = imagecodecs.jpeg8_encode(grey, level=95, subsampling=subsampling)
+    jfif = ycc.index(b"\xff\xe0")
+    ycc = ycc[:jfif] + ycc[jfif + 2 + int.from_bytes(ycc[jfif + 2 : jfif + 4]) :]
+    file = dicom(grey, uid.JPEGBaseline8Bit, ycc)
+    assert np.abs(pixels_of(file).astype(int) - draw_radiograph()).max() <= 4
+    assert warning_codes(file) == []
+
+
 def as_they_are(pixels):
     """Lossless JPEG of colour, whose process knows no colour transform."""
     return jpeg_lossless(pixels, 8, colorspace="RGB", outcolorspace="RGB")

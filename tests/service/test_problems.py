@@ -98,6 +98,35 @@ def test_a_damaged_form_is_refused(service, content_type, body):
     assert_problem(response, 400, "malformed_multipart")
 
 
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"text\r\n" + PART + b"\r\nimage\r\n--x--\r\n", "does not begin with the boundary"),
+        (PART + b"\r\na\r\n--x and more\r\n--x--\r\n", "begins with the boundary; choose another"),
+        (PART + 8 * b"A: b\r\n" + b"\r\na\r\n--x--\r\n", "more than 8 headers"),
+        (PART + b"A: " + 5000 * b"b" + b"\r\n\r\na\r\n--x--\r\n", "or one too long"),
+        (PART + b"\r\nimage", "cut short"),
+    ],
+    ids=["text before", "false boundary", "many headers", "long header", "cut short"],
+)
+def test_a_form_is_refused_with_what_is_wrong_with_it(service, body, detail):
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = post(service, content=body, headers=headers)
+    assert_problem(answer, 400, "malformed_multipart")
+    assert detail in answer.json()["detail"]
+
+
+def test_a_file_named_in_another_coding_alone_is_refused_and_says_so(service, png):
+    body = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename*=UTF-8''a.png\r\n\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = post(service, content=body + png + b"\r\n--x--\r\n", headers=headers)
+    assert_problem(answer, 400, "unexpected_part")
+    assert "filename*= does not count" in answer.json()["detail"]
+
+
 def test_a_form_that_breaks_off_is_refused(service, png):
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + png
     headers = {"content-type": "multipart/form-data; boundary=x"}
