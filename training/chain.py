@@ -24,8 +24,10 @@ from training.calibrate import (
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
+from training.disk import lock_folder
+from training.errors import RunError
 from training.evaluate import format_report
-from training.facts import ask_facts
+from training.facts import without_untold_facts
 from training.fit import fit, load_best, predict
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
@@ -53,19 +55,20 @@ def train(
     training`) too. Raises FileExistsError where the folder is there already.
     """
     _check(config, data)
+    config = without_untold_facts(config, learnt_rows(data.split))
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
     finish(config, data, cache, run, model)
 
 
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
-    """Do what a run begun by `train` still lacks."""
+    """Do what a run begun by `train` still lacks; raises RunError while another process does."""
     _check(config, data)
-    if config.folds:
-        fit_folds(config, data.split, cache, run)
-    else:
-        fit(config, data.split.train, data.split.validation, cache, run)
-    judge(config, data, cache, run)
+    try:
+        with lock_folder(run, wait=False):
+            _fit_and_judge(config, data, cache, run)
+    except BlockingIOError:
+        raise RunError(f"Another process is at work on {run}.") from None
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle, tell_export
 
@@ -84,11 +87,17 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
         )
 
 
+def _fit_and_judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
+    if config.folds:
+        fit_folds(config, data.split, cache, run)
+    else:
+        fit(config, data.split.train, data.split.validation, cache, run)
+    judge(config, data, cache, run)
+
+
 def _check(config: TrainConfig, data: DataFolder) -> None:
     """Raise DataError for what is better said before the fit, and before there is a folder."""
     find_and_read_boxes(data.folder)
-    if config.fact_epochs and not ask_facts(learnt_rows(data.split)):
-        print("No row tells view, sex and age, so the network does not begin by telling them.")
     if config.folds:
         assign_folds(learnt_rows(data.split), config.folds, config.seed)
 
@@ -126,7 +135,7 @@ def judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> Non
     )
     report["about"] = {
         "model": run.name,
-        "data": data.folder.name,
+        "data": data.folder.resolve().name,
         "labels": data.label_version,
         "split": f"test of {split.rule}",
     }

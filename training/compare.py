@@ -31,8 +31,9 @@ def compare(
     """Return the differences second - first in AUROC and AUPRC, of probabilities [N,14] each.
 
     Paired: both are measured on the same resample of patients, so what makes a resample hard for
-    both cancels out. `share_above_zero` is the share of resamples in which the second is better; it
-    and the interval are None where fewer than MIN_PATIENTS have a finding, or lack it.
+    both cancels out. `share_above_zero` is the share of resamples in which the second is better,
+    ties counting half; it and the interval are None where fewer than MIN_PATIENTS have a finding,
+    or lack it.
     """
     labels = stack_labels(rows)
     draws = resample_patients(np.array([row.patient for row in rows]), resamples, seed)
@@ -109,5 +110,5 @@ def _describe(first: float, second: float, first_drawn: Floats, second_drawn: Fl
         "second": or_none(second),
         "difference": or_none(second - first),
         "difference_ci": interval(differences),
-        "share_above_zero": float((defined > 0).mean()) if len(defined) else None,
+        "share_above_zero": float((1 + np.sign(defined)).mean() / 2) if len(defined) else None,
     }

@@ -19,9 +19,9 @@ _LEAST_LARGE: Final = 32
 _SEEDS: Final = 2**32
 """What numpy and Keras are seeded with lies below."""
 _RANGES: Final = {
-    **dict.fromkeys(("input_size", "epochs", "batch_size", "bootstrap_resamples"), (1, math.inf)),
-    **dict.fromkeys(("patience", "fact_epochs", "warmup_epochs"), (0, math.inf)),
-    **dict.fromkeys(("weight_decay", "clip_norm"), (0, math.inf)),
+    **dict.fromkeys(("input_size", "epochs", "patience", "batch_size"), (1, math.inf)),
+    "bootstrap_resamples": (1, math.inf),
+    **dict.fromkeys(("fact_epochs", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
     **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing", "final_rate"), (0, 1)),
     "seed": (0, _SEEDS),
 }

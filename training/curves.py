@@ -63,7 +63,8 @@ def draw_roc(labels: NDArray[np.int_], probabilities: Floats, report: Mapping[st
         plot.text(0.98, 0.04, f"{finding['auroc']:.3f}", ha="right", fontweight="bold")
         for (mark, colour), point in zip(_MARKS, finding["operating_points"], strict=False):
             x, y = 1 - point["specificity"], point["sensitivity"]
-            plot.plot([x], [y], mark, color=colour, markersize=5, label=point["rule"])
+            rule = point["rule"].partition(":")[0]  # behind it, why it could not be met here
+            plot.plot([x], [y], mark, color=colour, markersize=5, label=rule)
     _add_legend(figure, plots)
     return figure
 

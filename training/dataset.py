@@ -15,7 +15,8 @@ from training.table import Row
 class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of image uint8[B,S,S,1] and labels float32[B,14], of nearly equal sizes.
 
-    So none is too small for batch statistics. All but the last divide evenly among `devices`.
+    So none is too small for batch statistics. Each divides evenly among `devices`; images too many
+    for that are left out, others in every epoch.
     `shuffled` draws a new order every epoch, `augmented` changes every image at random; both depend
     on `seed`, the epoch last begun and position alone. Otherwise rows keep their order. `labels`
     float32[N,14] are those of all rows in their order.
@@ -36,9 +37,9 @@ class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._pixels = cache.pixels
         self._places = np.array([cache.index[row.image] for row in rows])
         self.labels = np.array([row.labels for row in rows], np.float32)
-        count = math.ceil(len(rows) / batch_size)
-        self._ends = np.linspace(0, len(rows) // devices, count + 1, dtype=np.int64) * devices
-        self._ends[-1] = len(rows)
+        of_each = len(rows) // devices
+        count = min(math.ceil(len(rows) / batch_size), of_each)
+        self._ends = np.linspace(0, of_each, count + 1, dtype=np.int64) * devices
         self._shuffled, self._augmented, self._seed = shuffled, augmented, seed
         self.begin_epoch(0)
 

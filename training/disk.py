@@ -1,6 +1,5 @@
 """Locks on folders, and space on disk: for the pixels of a cache, for a run."""
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -18,13 +17,19 @@ PIXELS: Final = "images.npy"
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds `folder`, and hold it; a killed process lets go."""
+def lock_folder(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold `folder` against other processes; a killed process lets go.
+
+    Raises BlockingIOError where another one holds it and `wait` is false.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # Some file systems of a network know no locks.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # some file systems of a network know no locks
         yield
     finally:
         os.close(handle)
@@ -36,7 +41,7 @@ def require_free_space(folder: Path, size: int) -> None:
     if free < size:
         raise RunError(
             f"The disk of {folder} is nearly full: the next epoch needs {size / 1e6:,.1f} MB, "
-            f"{free / 1e6:,.1f} are left. Make room, then: python -m training resume {folder}"
+            f"{free / 1e6:,.1f} are left. Make room, then: python -m training resume RUN"
         )
 
 

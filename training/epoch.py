@@ -34,6 +34,8 @@ class Judge(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._config, self._network, self._loss, self._run = config, network, loss, run
+        # On one device whatever the fit is on: sets are judged whole, and may not divide evenly.
+        self._answering = keras.Model(network.input, network.output["logits"])
         self._validation, self._history = validation, history
         self._journal = Journal(run, config.epochs)
 
@@ -69,7 +71,7 @@ class Judge(keras.callbacks.Callback):  # type: ignore[misc]
     def _measure(self) -> dict[str, float]:
         if self._validation is None:
             return {}
-        logits = self.model.predict(self._validation, verbose=0)
+        logits = self._answering.predict(self._validation, verbose=0)
         labels = self._validation.labels
         return {
             "val_loss": float(keras.ops.mean(self._loss(labels, logits))),

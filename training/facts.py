@@ -16,22 +16,35 @@ from training.table import Row
 
 _YOUNGEST: Final = 15
 _OLDEST: Final = 80
+_LEAST_TOLD: Final = 0.5
+"""Share of the images; from fewer a network would learn those by heart."""
 
 
 def ask_facts(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows that tell view, sex and age, with labels that ask for them.
+    """Return the rows that tell view (PA or AP), sex and age, with labels that ask for them.
 
     As many labels as there are findings: whether the view is PA, whether the patient is a woman,
     and whether older than each of 12 ages, evenly spaced from 15 to 80 years.
     """
     bounds = np.linspace(_YOUNGEST, _OLDEST, len(FINDINGS) - 2)
-    return tuple(
-        replace(
-            row, labels=(int(row.view == "PA"), int(row.sex == "F"), *map(int, row.age > bounds))
-        )
-        for row in rows
-        if row.view and row.sex and row.age is not None
+    asked = []
+    for row in rows:
+        view, sex = (row.view or "").upper(), (row.sex or "").upper()[:1]
+        if view in ("PA", "AP") and sex in ("F", "M") and row.age is not None:
+            labels = (int(view == "PA"), int(sex == "F"), *map(int, row.age > bounds))
+            asked.append(replace(row, labels=labels))
+    return tuple(asked)
+
+
+def without_untold_facts(config: TrainConfig, rows: Sequence[Row]) -> TrainConfig:
+    """Return the config without its epochs for facts, and say so, where few `rows` tell any."""
+    told = len(ask_facts(rows))
+    if not config.fact_epochs or told >= _LEAST_TOLD * len(rows):
+        return config
+    print(
+        f"{told} of {len(rows)} images tell view, sex and age, too few to begin with telling them."
     )
+    return replace(config, fact_epochs=0)
 
 
 def config_for_facts(config: TrainConfig) -> TrainConfig:

@@ -1,6 +1,5 @@
 """Train the network and keep the weights of the epoch with the best validation AUROC."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,14 +47,7 @@ def fit(
     if shares is None:
         shares = share_of_positives(stack_labels(rows))
     loss = build_loss(config.loss, shares, config.label_smoothing)
-    steps = math.ceil(len(rows) / config.batch_size)
     scope, devices = use_all_devices()
-    with scope:
-        network = _build_network(config, first, begun=has_state(run))
-        model = _compile(network, config, steps, loss, devices)
-        history = load_state(run, model)
-    if is_over(history, config):
-        return
     batches = RadiographBatches(
         rows,
         cache,
@@ -65,11 +57,17 @@ def fit(
         seed=config.seed,
         devices=devices,
     )
+    with scope:
+        network = _build_network(config, first, begun=has_state(run))
+        model = _compile(network, config, len(batches), loss, devices)
+        history = load_state(run, model)
+    if is_over(history, config):
+        return
     selecting = RadiographBatches(validation, cache, config.batch_size) if validation else None
     callbacks = [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
         Judge(config, network, loss, selecting, run, history),
-        ProgressBar(run.name, len(history), config.epochs, steps),
+        ProgressBar(run.name, len(history), config.epochs, len(batches)),
         *watchers,
     ]
     model.fit(
@@ -129,14 +127,19 @@ def _compile(
 
 
 def _settle_norms(network: keras.Model, steps: int) -> None:
-    """Let the moving statistics of batch normalisation forget all but the last tenth of the fit.
+    """Let the moving statistics of batch normalisation forget what they began with.
 
     Keras keeps some 100 batches: after 60 steps more than half would still be the initial 0 and 1,
     and the network that is measured another one than was trained.
     """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = min(layer.momentum, max(0.0, 1.0 - 10.0 / steps))
+            layer.momentum = _limit_memory(layer.momentum, steps)
+
+
+def _limit_memory(momentum: float, steps: int) -> float:
+    """Return a momentum with which a moving average is of the last tenth of `steps` at most."""
+    return min(momentum, max(0.0, 1.0 - 10.0 / steps))
 
 
 def load_best(config: TrainConfig, run: Path) -> keras.Model:
@@ -180,7 +183,7 @@ def _build_optimizer(
         # Keras clips on each device, whose gradients are a share of those that it then adds up.
         global_clipnorm=config.clip_norm / devices or None,
         use_ema=True,
-        ema_momentum=config.ema_momentum,
+        ema_momentum=_limit_memory(config.ema_momentum, config.epochs * steps_per_epoch),
     )
     # Shrinking normalisation and biases does not regularise.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

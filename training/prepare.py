@@ -33,6 +33,9 @@ _CHUNK: Final = 16
 _KEEP_EVERY: Final = 64
 """Images after which the count on disk is raised; a kill costs no more, beside those at work."""
 
+_Read = tuple[NDArray[np.uint8], Source, list[str]]
+"""A prepared image, its file and the codes of what the service would warn of."""
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -122,7 +125,7 @@ def _fill_cache(files: dict[str, Path], size: int, folder: Path, index: dict[str
     kept = [index[name] for name in itertools.takewhile(index.__contains__, names)]
     sources = read_sources(folder, max(kept, default=-1) + 1)
     pixels = open_pixels(folder, kept, (len(names), size, size, 1), folder / _META)
-    prepared = len(kept)
+    prepared, warned = len(kept), dict[str, list[str]]()
     description = {
         "contract_version": CONTRACT_VERSION,
         "input_size": size,
@@ -139,19 +142,21 @@ def _fill_cache(files: dict[str, Path], size: int, folder: Path, index: dict[str
         lines.writelines(sources[place].to_line() for place in kept)
         keep()
         try:
-            for image, source in _read_in_parallel(files, names[prepared:], size):
+            for image, source, codes in _read_in_parallel(files, names[prepared:], size):
                 pixels[prepared] = image
                 lines.write(source.to_line())
                 prepared += 1
+                for code in codes:
+                    warned.setdefault(code, []).append(source.name)
                 if prepared % _KEEP_EVERY == 0:
                     keep()
         finally:
             keep()
+    for code, warned_of in sorted(warned.items()):
+        print(f"{len(warned_of):,} images with the warning {code}, as {warned_of[0]}")
 
 
-def _read_in_parallel(
-    files: dict[str, Path], names: Sequence[str], size: int
-) -> Iterator[tuple[NDArray[np.uint8], Source]]:
+def _read_in_parallel(files: dict[str, Path], names: Sequence[str], size: int) -> Iterator[_Read]:
     with (
         start_workers(None, end_with_parent) as executor,
         tqdm(None, "prepare", len(files), initial=len(files) - len(names), unit="image") as bar,
@@ -165,10 +170,12 @@ def _read_in_parallel(
             bar.update()
 
 
-def _read_input(name: str, path: Path, size: int) -> tuple[NDArray[np.uint8], Source]:
+def _read_input(name: str, path: Path, size: int) -> _Read:
     try:
         source, content = read_source(name, path)
-        return to_model_input(read(content), size), source
+        radiograph = read(content)
+        codes = [warning.code for warning in radiograph.warnings]
+        return to_model_input(radiograph, size), source, codes
     except InputError as error:
         raise DataError(f"{path}: {error}") from None
     except OSError as error:

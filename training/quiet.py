@@ -13,6 +13,7 @@ def start_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Else this process would keep nearly all memory of a GPU from those that fit the folds.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # Keras rebuilds its prediction step for every model; that is meant here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -60,7 +60,7 @@ def write_record(
 def describe_data(data: DataFolder) -> dict[str, Any]:
     """Return dataset, label tables, split and its hash, and per set images, patients, positives."""
     return {
-        "dataset": data.folder.name,
+        "dataset": data.folder.resolve().name,
         "label_version": data.label_version,
         "split": data.split.rule,
         "split_sha256": data.split.sha256(),

@@ -15,7 +15,7 @@ from contract.findings import FINDINGS
 from contract.seal import BundleError
 from tests.training.conftest import SmokeRun
 from training.disk import lock_folder
-from training.errors import DataError
+from training.errors import DataError, RunError
 from training.phantom import draw_phantom
 from training.record import CHANGES, read_changes, read_commit
 
@@ -216,6 +216,19 @@ def test_wrong_box_list_is_said_before_the_fit(smoke: SmokeRun, tmp_path: Path) 
     assert not (tmp_path / "run").exists()
 
 
+def test_run_that_another_process_is_at_work_on_is_left_alone(
+    smoke: SmokeRun, tmp_path: Path
+) -> None:
+    from training.chain import finish
+
+    with (
+        lock_folder(tmp_path),
+        pytest.raises(RunError, match="Another process is at work on"),
+    ):
+        finish(smoke.config, smoke.data, smoke.cache, tmp_path, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_evaluation_batches_hold_every_row_in_order(smoke: SmokeRun) -> None:
     from training.dataset import RadiographBatches
 
@@ -241,9 +254,11 @@ def test_training_batches_hold_every_row_in_an_order_that_epochs_change(smoke: S
 def test_no_batch_is_too_small_for_its_devices(smoke: SmokeRun) -> None:
     from training.dataset import RadiographBatches
 
+    few = RadiographBatches(smoke.data.split.train[:9], smoke.cache, 2, devices=4)
+    assert [len(few[n][1]) for n in range(len(few))] == [4, 4]
     for devices in (1, 2, 4):
         batches = RadiographBatches(smoke.data.split.train[:33], smoke.cache, 16, devices=devices)
         sizes = [len(batches[n][1]) for n in range(len(batches))]
-        assert sum(sizes) == 33
+        assert sum(sizes) == 33 // devices * devices
         assert min(sizes) >= 8
-        assert all(size % devices == 0 for size in sizes[:-1])
+        assert all(size % devices == 0 for size in sizes)

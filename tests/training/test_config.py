@@ -31,7 +31,7 @@ def test_typo_or_contradiction_in_an_override_is_refused(override: str) -> None:
         "batch_size=0",
         "input_size=0",
         "bootstrap_resamples=0",
-        "patience=-3",
+        "patience=0",
         "seed=-1",
         "seed=4294967296",
         "clip_norm=-1",

@@ -10,7 +10,7 @@ from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun, call
 from training.config import read_config
 from training.errors import ConfigError
-from training.facts import ask_facts, config_for_facts
+from training.facts import ask_facts, config_for_facts, without_untold_facts
 from training.table import Row
 
 NONE = (0,) * len(FINDINGS)
@@ -24,6 +24,25 @@ def test_facts_asked_for_are_view_sex_and_which_ages_are_exceeded() -> None:
     assert [row.image for row in asked] == ["a", "b", "c"]
     assert [row.labels[:2] for row in asked] == [(0, 1), (1, 0), (1, 1)]
     assert [row.labels[2:] for row in asked] == [(0,) * 12, (1,) * 6 + (0,) * 6, (1,) * 12]
+
+
+def test_facts_are_understood_however_they_are_written() -> None:
+    written = Row("a", "1", NONE, age=50, sex="Female", view="pa")
+    short = Row("a", "1", NONE, age=50, sex="F", view="PA")
+    assert ask_facts([written])[0].labels == ask_facts([short])[0].labels
+    lateral, other = dataclasses.replace(short, view="LL"), dataclasses.replace(short, sex="O")
+    assert ask_facts([lateral, other]) == ()
+
+
+def test_facts_that_few_images_tell_are_left_out_with_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = read_config("demo")
+    told, untold = Row("a", "1", NONE, age=50, sex="F", view="PA"), Row("b", "2", NONE)
+    assert without_untold_facts(config, [told, untold]) == config
+    assert capsys.readouterr().out == ""
+    assert without_untold_facts(config, [told, untold, untold]).fact_epochs == 0
+    assert "1 of 3 images tell view, sex and age, too few" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("missing", ["age", "sex", "view"])
@@ -76,8 +95,6 @@ def test_table_without_facts_trains_all_the_same_and_says_so(
     options += ["--set", "warmup_epochs=0", "--set", "fact_epochs=1"]
     paths = ["--data", drawn_folder, "--run", tmp_path / "run", "--out", tmp_path / "models"]
     assert call("train", *paths, "--cache", tmp_path / "cache", *options) == 0
-    assert "No row tells view, sex and age, so the network does not begin" in (
-        capsys.readouterr().out
-    )
-    assert (tmp_path / "models" / "1").is_dir()
+    assert "0 of 96 images tell view, sex and age, too few" in capsys.readouterr().out
+    assert "view, sex" not in (tmp_path / "models" / "1" / "assets.extra" / "card.md").read_text()
     assert not list((tmp_path / "run").glob("*-facts"))

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ONE_EPOCH = """
 import sys, json
 from pathlib import Path
-devices, run = int(sys.argv[1]), Path(sys.argv[2])
+devices, run, count = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
@@ -41,20 +41,20 @@ changes = ["epochs=1", "batch_size=8", "augment=false", "dropout=0", "clip_norm=
 config = read_config("smoke", changes)
 rng = np.random.default_rng(5)
 rows = [
-    Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(20)
+    Row(f"{n}", f"{n}", tuple(int(bit) for bit in rng.integers(0, 2, 14))) for n in range(count + 5)
 ]
 image = draw_phantom(1)[::4, ::4, None]
 run.mkdir()
 np.save(run / "images.npy", np.stack([image] * len(rows)))
 cache = Cache(run, {row.image: n for n, row in enumerate(rows)})
-fit(config, rows[:16], rows[16:20], cache, run)
+fit(config, rows[:count], rows[count:], cache, run)
 (run / "devices.json").write_text(json.dumps(len(tf.config.list_logical_devices("CPU"))))
 """
 
 
-def fit_on(devices: int, run: Path) -> dict[str, Any]:
+def fit_on(devices: int, run: Path, count: int = 16) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", ONE_EPOCH, str(devices), str(run)],
+        [sys.executable, "-c", ONE_EPOCH, str(devices), str(run), str(count)],
         check=False, cwd=ROOT, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -74,6 +74,15 @@ def test_two_devices_learn_what_one_does(tmp_path: Path) -> None:
         np.testing.assert_allclose(two[name], value, atol=1e-4)
 
 
+@pytest.mark.parametrize("count", [17, 21])
+def test_images_that_do_not_divide_evenly_among_devices_are_no_failure(
+    tmp_path: Path, count: int
+) -> None:
+    """TensorFlow gives each device a quarter of a batch, rounded up, and the last one none."""
+    (epoch,) = json.loads(str(fit_on(4, tmp_path / "run", count)["history"]))
+    assert np.isfinite([epoch["loss"], epoch["val_loss"]]).all()
+
+
 def test_gradients_are_clipped_to_their_norm_together() -> None:
     start_keras()
     import keras
@@ -91,6 +100,16 @@ def test_gradients_are_clipped_to_their_norm_together() -> None:
     norm = np.linalg.norm(np.concatenate(moments))
     assert norm == pytest.approx(0.1 * 0.5, rel=1e-4)
     assert moments[1][0] / moments[0][0] == pytest.approx(-40 / 30, rel=1e-4)
+
+
+@pytest.mark.parametrize(("epochs", "momentum"), [(10, 0.9), (1000, 0.99)])
+def test_averaged_weights_forget_where_a_short_fit_began(epochs: int, momentum: float) -> None:
+    start_keras()
+    from training.fit import _build_optimizer
+
+    config = read_config("smoke", ["ema_momentum=0.99", f"epochs={epochs}"])
+    optimizer = _build_optimizer(config, steps_per_epoch=10, devices=1)
+    assert optimizer.ema_momentum == pytest.approx(momentum)
 
 
 @pytest.mark.parametrize(("left", "halfway"), [(0.0, 0.5), (0.6, 0.8)])
@@ -133,7 +152,7 @@ def test_patience_counts_the_epochs_since_the_best(
 def test_fit_that_has_not_begun_is_not_over() -> None:
     from training.checkpoint import is_over
 
-    assert not is_over([], read_config("smoke", ["patience=0"]))
+    assert not is_over([], read_config("smoke", ["patience=1"]))
 
 
 def test_network_that_is_measured_after_a_short_fit_is_the_one_that_was_trained(

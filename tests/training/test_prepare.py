@@ -102,6 +102,18 @@ def test_file_that_is_no_radiograph_is_named_and_leaving_it_out_keeps_what_was_p
     assert np.array_equal(cache.pixels[cache.index[max(files)]], expected)
 
 
+def test_what_the_service_would_warn_of_is_counted(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = files
+    faint = np.asarray(Image.open(files[first]).convert("L")).astype(np.uint16) * 16
+    for name in ("a", "b"):
+        Image.fromarray(faint).save(tmp_path / f"{name}.png")
+    given = {name: tmp_path / f"{name}.png" for name in ("a", "b")} | {second: files[second]}
+    prepare_images(given, SIZE, tmp_path / "cache")
+    assert "2 images with the warning partial_range, as a\n" in capsys.readouterr().out
+
+
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         prepare_images({"a": tmp_path}, SIZE, tmp_path / "cache")

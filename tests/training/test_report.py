@@ -191,6 +191,47 @@ def test_run_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "none is no run: it holds no run.json" in capsys.readouterr().err
 
 
+def test_boxes_that_cannot_be_used_are_refused_before_the_work(
+    smoke: SmokeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (smoke.bundle, "--data", smoke.data.folder, "--cache", smoke.cache_folder)
+    nowhere = ("--boxes", tmp_path / "none.csv")
+    assert call("evaluate", *given, *nowhere) == 1
+    assert "--boxes is for the --report of a bundle" in capsys.readouterr().err
+    assert call("evaluate", *given, *nowhere, "--report", tmp_path / "report") == 1
+    told = capsys.readouterr()
+    assert "none.csv cannot be read" in told.err
+    assert "AUROC" not in told.out
+
+
+def test_predictions_that_no_report_wrote_are_not_written_over(
+    smoke: SmokeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = shutil.copy(smoke.run / "predictions.csv", tmp_path)
+    given = ("--data", smoke.data.folder, "--predictions", mine, "--split", "test")
+    assert call("evaluate", *given, "--report", tmp_path) == 1
+    assert "predictions.csv that no report wrote" in capsys.readouterr().err
+    assert Path(mine).read_bytes() == (smoke.run / "predictions.csv").read_bytes()
+    for _ in range(2):
+        assert call("evaluate", *given, "--report", tmp_path / "report") == 0
+
+
+def test_legend_of_the_roc_curves_names_rules_and_not_why_one_finding_missed_them(
+    smoke: SmokeRun,
+) -> None:
+    from training.curves import draw_roc
+
+    report = json.loads((smoke.run / "report.json").read_text())["test"]
+    labels = np.arange(40).reshape(-1, 1).repeat(len(FINDINGS), axis=1) % 2
+    for finding in report["findings"]:
+        finding["auroc"] = 0.5
+        point = {"specificity": 0.5, "sensitivity": 0.5}
+        finding["operating_points"] = [{"rule": "Youden: 0.5, one class only", **point}]
+    figure = draw_roc(labels, labels * 0.5, report)
+    legends = [legend for plot in figure.axes if (legend := plot.get_legend())] + figure.legends
+    assert [text.get_text() for legend in legends for text in legend.get_texts()] == ["Youden"]
+
+
 def test_neither_or_both_of_bundle_and_predictions_is_refused(
     drawn_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

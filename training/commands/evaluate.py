@@ -13,10 +13,11 @@ from training.data import DataFolder
 from training.errors import ConfigError
 from training.evaluate import format_report
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
+from training.localise import find_and_read_boxes, read_boxes
 from training.operating import choose_all_points
-from training.predictions import arrange, predicted_rows, read_predictions
+from training.predictions import PREDICTIONS, arrange, predicted_rows, read_predictions
 from training.quiet import start_keras
-from training.record import RECORD, read_json
+from training.record import RECORD, REPORT, read_json
 from training.table import stack_labels
 
 HELP = "measure a bundle, or predictions in a CSV"
@@ -50,6 +51,15 @@ def run(arguments: Namespace) -> None:
                 f"--report {arguments.report} is the folder of a run, which holds a report of its "
                 "own; choose another."
             )
+        if (arguments.report / PREDICTIONS).exists() and not (arguments.report / REPORT).exists():
+            raise ConfigError(
+                f"--report {arguments.report} holds a {PREDICTIONS} that no report wrote; choose "
+                "another."
+            )
+    if arguments.boxes:
+        if not (arguments.report and arguments.bundle):
+            raise ConfigError("--boxes is for the --report of a bundle.")
+        read_boxes(arguments.boxes)  # before the work, not after it
     if arguments.predictions:
         _evaluate_predictions(arguments, prevalence)
     else:
@@ -117,6 +127,8 @@ def _judge_bundle(
 ) -> None:
     from training.export import predict_bundle
 
+    if arguments.report and not arguments.boxes:
+        find_and_read_boxes(data.folder)
     caution = options.find_caution(bundle, config, data.split, part)
     if caution:
         print(caution)
