@@ -5,10 +5,23 @@ import pytest
 
 from contract.errors import InputError
 from contract.radiograph import read
+from tests.contract.drawn import dicom, image_of
+
+WHITE = 65535
 
 
 def pixels_of(file: bytes) -> np.ndarray:
     return read(file).pixels
+
+
+def shown(values, dtype=np.uint16, **tags):
+    """Return what becomes of stored values, 0 black to 1 white."""
+    pixels = pixels_of(dicom(image_of(*values, dtype=dtype), **tags))
+    return pixels.ravel()[: len(values)] / np.iinfo(pixels.dtype).max
+
+
+def assert_shown(found, expected):
+    assert found == pytest.approx(expected, abs=1 / WHITE)
 
 
 def warning_codes(file: bytes) -> list[str]:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.bundle import seal_bundle
+from tests.contract.drawn_bundle import description_of, write_model
 from tests.contract.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +35,14 @@ def _shared(name: str) -> Path:
     if found is None:
         pytest.skip(f"shared/{name} lies neither in the checkout nor beside it")
     return found
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def sealed(model):
+    seal_bundle(model, description_of())
+    return model

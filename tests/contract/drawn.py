@@ -18,10 +18,12 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     generate_uid,
 )
 
 HEIGHT, WIDTH = 192, 160
+UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # First row, first column, row step and column step of Adam7's passes (ISO/IEC 15948, section 8.2).
@@ -47,6 +49,13 @@ def draw_radiograph(bits: int = 8, height: int = HEIGHT, width: int = WIDTH) -> 
     fine = (x * 7 + y * 13) % max(1, 1 << (bits - 8))  # detail below one step of 8 bits
     values = np.clip(chest * top // 255 + fine, 0, top)
     return values.astype(np.uint8 if bits <= 8 else np.uint16)
+
+
+def image_of(*values, dtype=np.uint16):
+    """Return an image whose first pixels are `values` and whose others repeat the last."""
+    pixels = np.full(HEIGHT * WIDTH, values[-1], dtype)
+    pixels[: len(values)] = values
+    return pixels.reshape(HEIGHT, WIDTH)
 
 
 def draw_colours() -> np.ndarray:

@@ -1,61 +1,16 @@
 """The bundle: what was sealed opens, and whatever differs by one bit does not."""
 
 import json
-import os
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from contract.bundle import FORMAT_VERSION, GOLDEN, find_bundle, open_bundle, seal_bundle
+from contract.bundle import GOLDEN, find_bundle, open_bundle, seal_bundle
 from contract.findings import FINDINGS
-from contract.pixels import CONTRACT_VERSION
 from contract.seal import DESCRIPTION, BundleError, seal
+from tests.contract.drawn_bundle import SIZE, description_of
 
-SIZE = 8
 FILES = ["saved_model.pb", "variables/variables.index", GOLDEN, DESCRIPTION]
-
-
-def description_of(**changes):
-    findings = [{"name": name, "threshold": 0.25} for name in FINDINGS]
-    return {
-        "format_version": FORMAT_VERSION,
-        "contract_version": CONTRACT_VERSION,
-        "name": "drawn",
-        "version": "7",
-        "input_size": SIZE,
-        "findings": findings,
-        "intended_use": "tests, and nothing else: ä",
-        **changes,
-    }
-
-
-def golden_arrays(**changes):
-    images = np.arange(2 * SIZE * SIZE).reshape(2, SIZE, SIZE, 1).astype(np.uint8)
-    outputs = np.linspace(0, 1, 2 * 14, dtype=np.float32).reshape(2, 14)
-    return {"image": images, "probabilities": outputs, "logits": outputs - 0.5, **changes}
-
-
-def write_model(directory, **arrays):
-    """Write what a SavedModel directory looks like, without a model."""
-    (directory / "variables").mkdir(parents=True)
-    (directory / "assets.extra").mkdir()
-    (directory / "saved_model.pb").write_bytes(bytes(range(256)))
-    (directory / "variables/variables.index").write_bytes(b"index" * 20)
-    np.savez_compressed(directory / GOLDEN, **golden_arrays(**arrays))
-    return directory
-
-
-@pytest.fixture
-def model(tmp_path):
-    return write_model(tmp_path / "model")
-
-
-@pytest.fixture
-def sealed(model):
-    seal_bundle(model, description_of())
-    return model
 
 
 def refusal(directory):
@@ -75,12 +30,6 @@ def test_sealed_bundle_opens_with_what_was_written(sealed):
     assert bundle.thresholds == (0.25,) * 14
     assert bundle.description["intended_use"] == "tests, and nothing else: ä"
     assert sorted(bundle.description["files"]) == sorted(set(FILES) - {DESCRIPTION})
-
-
-def test_golden_examples_come_back_as_they_were(sealed):
-    golden, expected = open_bundle(sealed).golden(), golden_arrays()
-    for name, array in expected.items():
-        assert np.array_equal(getattr(golden, name), array)
 
 
 def test_digest_tells_bundles_apart_and_is_the_same_for_the_same(model, tmp_path):
@@ -210,130 +159,6 @@ def test_description_that_repeats_a_key_is_refused(sealed):
     path = sealed / DESCRIPTION
     path.write_text(path.read_text().replace("{", '{\n "name": "other",', 1))
     assert "changed after export" in refusal(sealed)
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"image": np.zeros((2, SIZE, SIZE, 3), np.uint8)},
-        {"image": np.zeros((2, SIZE + 1, SIZE, 1), np.uint8)},
-        {"image": np.zeros((0, SIZE, SIZE, 1), np.uint8)},
-        {"image": np.zeros((2, SIZE, SIZE, 1), np.float32)},
-        {"image": np.uint8(7)},
-        {"probabilities": np.zeros((2, 13), np.float32)},
-        {"probabilities": np.zeros((3, 14), np.float32)},
-        {"probabilities": np.zeros((2, 14), np.float64)},
-        {"logits": np.zeros((2, 14, 1), np.float32)},
-        {"logits": np.zeros((2, 14), np.complex64)},
-        {"logits": np.array([[print] * 14] * 2, object)},
-    ],
-)
-def test_misshapen_or_pickled_golden_examples_are_refused(tmp_path, arrays):
-    directory = write_model(tmp_path / "model", **arrays)
-    seal_bundle(directory, description_of())
-    with pytest.raises(BundleError, match=r"golden\.npz"):
-        open_bundle(directory).golden()
-
-
-def test_golden_examples_of_no_image_at_all_are_refused(tmp_path):
-    none = {name: array[:0] for name, array in golden_arrays().items()}
-    directory = write_model(tmp_path / "model", **none)
-    seal_bundle(directory, description_of())
-    with pytest.raises(BundleError, match="N > 0"):
-        open_bundle(directory).golden()
-
-
-def test_nothing_that_is_pickled_in_golden_examples_is_run(tmp_path):
-    class Maker:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "made"),)
-
-    directory = write_model(tmp_path / "model", logits=np.array([Maker()], object))
-    seal_bundle(directory, description_of())
-    with pytest.raises(BundleError, match=r"golden\.npz"):
-        open_bundle(directory).golden()
-    assert not (tmp_path / "made").exists()
-
-
-def npy():
-    file = Path("golden.npy")
-    np.save(file, np.zeros(3))
-    return file.read_bytes()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x04pickle", "npy", "cut"])
-def test_golden_examples_that_are_no_archive_are_refused(model, monkeypatch, tmp_path, content):
-    monkeypatch.chdir(tmp_path)
-    whole = (model / GOLDEN).read_bytes()
-    made = {"npy": npy, "cut": lambda: whole[: len(whole) // 2]}
-    (model / GOLDEN).write_bytes(content if isinstance(content, bytes) else made[content]())
-    seal_bundle(model, description_of())
-    with pytest.raises(BundleError, match=r"golden\.npz"):
-        open_bundle(model).golden()
-
-
-def test_golden_examples_without_an_array_are_refused(model):
-    arrays = golden_arrays()
-    del arrays["logits"]
-    np.savez(model / GOLDEN, **arrays)
-    seal_bundle(model, description_of())
-    with pytest.raises(BundleError, match="logits"):
-        open_bundle(model).golden()
-
-
-def add_int8(directory, **changes):
-    """Add what an INT8 network looks like, and seal."""
-    (directory / "openvino").mkdir()
-    for name in ("int8.xml", "int8.bin"):
-        (directory / "openvino" / name).write_bytes(b"network")
-    outputs = golden_arrays()["probabilities"] + np.float32(0.01)
-    np.savez(directory / GOLDEN, **golden_arrays(int8_probabilities=outputs))
-    seal_bundle(directory, description_of(**{"int8": {"macro_auroc_change": 0.0}, **changes}))
-
-
-def test_bundle_without_int8_opens_and_prefers_float32(sealed):
-    bundle = open_bundle(sealed)
-    assert bundle.int8 is bundle.golden().int8_probabilities is None
-    assert bundle.preferred_precision == "float32"
-
-
-@pytest.mark.parametrize(
-    ("change", "preferred"), [(0.01, "int8"), (-0.002, "int8"), (-0.0021, "float32")]
-)
-def test_int8_is_preferred_where_auroc_fell_by_no_more_than_the_limit(model, change, preferred):
-    add_int8(model, int8={"macro_auroc_change": change})
-    bundle = open_bundle(model)
-    assert bundle.int8 == model / "openvino/int8.xml"
-    assert bundle.preferred_precision == preferred
-    golden = bundle.golden()
-    assert np.allclose(golden.int8_probabilities, golden.probabilities + 0.01)
-
-
-@pytest.mark.parametrize("int8", [None, {}, {"macro_auroc_change": "none"}, [0.0]])
-def test_int8_without_a_judgement_of_it_is_refused(model, int8):
-    with pytest.raises(BundleError, match=r"bundle\.json"):
-        add_int8(model, int8=int8)
-
-
-def test_int8_without_its_weights_is_refused(model):
-    add_int8(model)
-    (model / "openvino/int8.bin").unlink()
-    with pytest.raises(BundleError, match=r"openvino/int8\.bin is missing"):
-        seal_bundle(model, open_description(model))
-
-
-@pytest.mark.parametrize("outputs", [np.zeros((2, 13), np.float32), None])
-def test_int8_without_fitting_golden_outputs_is_refused(model, outputs):
-    add_int8(model)
-    arrays = {} if outputs is None else {"int8_probabilities": outputs}
-    np.savez(model / GOLDEN, **golden_arrays(**arrays))
-    seal_bundle(model, open_description(model))
-    with pytest.raises(BundleError, match=r"golden\.npz"):
-        open_bundle(model).golden()
-
-
-def open_description(directory):
-    return json.loads((directory / DESCRIPTION).read_text())
 
 
 def test_bundle_itself_is_found(sealed):

@@ -1,4 +1,4 @@
-"""What a header says is shown, by the codes that the standard's own dictionaries hold."""
+"""What a header says is shown: by name, and by the codes of the standard's own dictionaries."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from contract.dicom import MAX_CODES_BYTES
+from contract.radiograph import read
 from tests.contract.asserting import pixels_of, refusal, refusal_text, warning_codes
 from tests.contract.drawn import dicom, draw_radiograph
 
@@ -41,6 +42,8 @@ NasalBone Neck OrbitalStructure ParanasalSinus Patella Pelvis Sacrum Scapula Sho
 Thigh ThoracicSpine ThoracoLumbarSpine Thumb Toe UpperArm UpperLimb WristJoint Zygoma
 """.split()
 CHEST = ["Chest", "Lung", "ApexOfLung", "Rib", "ChestAndAbdomen", "NeckAndChest"]
+OTHER_THAN_CHEST = ["HAND", "SKULL", "ABDOMEN", "LSPINE", "T-SPINE", "Knee", "BREAST", "PELVIS"]
+CANARY = "CANARY-Jane-Doe"
 
 
 def item(value, scheme, meaning="unsaid"):
@@ -60,6 +63,64 @@ def in_both(names):
     """Return each concept in SNOMED CT, and in SNOMED RT where it was known."""
     older = [name for name in names if getattr(codes.SCT, name).value in mapping["SCT"]]
     return [(name, "SCT") for name in names] + [(name, "SRT") for name in older]
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG", "OT", "SC", "", None])
+def test_projection_radiography_and_secondary_capture_are_read(modality):
+    radiograph = read(dicom(GREY, Modality=modality))
+    assert (radiograph.format, radiograph.bits, radiograph.warnings) == ("DICOM", 8, ())
+    assert np.array_equal(radiograph.pixels, GREY)
+
+
+SOP_CLASSES = [
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    SecondaryCaptureImageStorage,
+]
+
+
+@pytest.mark.parametrize("sop_class", SOP_CLASSES)
+def test_every_object_that_holds_radiographs_is_read(sop_class):
+    assert np.array_equal(pixels_of(dicom(GREY, SOPClassUID=sop_class)), GREY)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "MG", "US", "NM", "PT", "SEG"])
+def test_other_modality_is_refused_and_named(modality):
+    file = dicom(GREY, Modality=modality)
+    assert refusal(file) == "not_frontal_chest"
+    assert modality in refusal_text(file)
+
+
+def test_unknown_modality_is_refused_and_not_repeated():
+    assert refusal(dicom(GREY, Modality=CANARY)) == "not_frontal_chest"
+    assert CANARY not in refusal_text(dicom(GREY, Modality=CANARY))
+
+
+CHEST_NAMES = ["CHEST", "chest", "THORAX", "LUNG", "PORT CHEST", "RIBS", "", None]
+
+
+@pytest.mark.parametrize("part", CHEST_NAMES)
+def test_chest_is_read_by_its_many_names(part):
+    assert warning_codes(dicom(GREY, BodyPartExamined=part)) == []
+
+
+@pytest.mark.parametrize("part", OTHER_THAN_CHEST)
+def test_other_body_part_is_refused(part):
+    assert refusal(dicom(GREY, BodyPartExamined=part)) == "not_frontal_chest"
+
+
+def test_unknown_body_part_is_read_with_a_warning():
+    assert warning_codes(dicom(GREY, BodyPartExamined="XYZZY")) == ["unknown_body_part"]
+
+
+@pytest.mark.parametrize("view", ["LL", "RL", "LATERAL", "LAT", "lateral"])
+def test_lateral_view_is_refused(view):
+    assert refusal(dicom(GREY, ViewPosition=view)) == "not_frontal_chest"
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", "", None])
+def test_frontal_and_unnamed_views_are_read(view):
+    assert warning_codes(dicom(GREY, ViewPosition=view)) == []
 
 
 @pytest.mark.parametrize(("name", "scheme"), in_both(LATERAL + OBLIQUE))
