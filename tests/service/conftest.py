@@ -1,11 +1,14 @@
-"""Drawn radiographs as files."""
+"""Drawn radiographs as files, and a key file and a decoding worker that several tests share."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from service.decoding import Decoder
+from tests.service.keyring import keys
 from training.phantom import draw_phantom
 
 
@@ -52,3 +55,22 @@ def png() -> bytes:
 def jpeg() -> bytes:
     """Another drawn radiograph as grey JPEG."""
     return encode(draw_phantom(2, ()), "JPEG")
+
+
+@pytest.fixture(scope="session")
+def file(tmp_path_factory) -> Path:
+    """The key file that all tests of access share."""
+    return tmp_path_factory.mktemp("keys") / "keys.json"
+
+
+@pytest.fixture(scope="session")
+def key(file) -> str:
+    """A key of ward-3, which makes the file."""
+    return keys(file, "make", "ward-3")
+
+
+@pytest.fixture
+def decoder():
+    pool = Decoder(workers=1, timeout_s=60.0, memory_mib=1536)
+    yield pool
+    pool.close()

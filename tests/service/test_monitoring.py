@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import Service, find_program, free_port, wait_until
-from tests.service.test_access import keys
+from tests.service.keyring import keys
 from tests.service.test_metrics import MONITORING, queries_of_the_dashboard
 
 ALERTS = MONITORING / "alerts.yml"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, Service, find_program, free_port, wait_until
-from tests.service.test_access import bearer, keys
+from tests.service.keyring import bearer, keys
 from tests.service.test_problems import assert_problem
 from tests.service.test_tls import Authority
 
