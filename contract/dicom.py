@@ -172,8 +172,10 @@ def _check_frame(dataset: FileDataset) -> None:
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
             raise UnsupportedPixels("Floating point pixels are not those of a radiograph.")
         raise NoPixels("The DICOM object holds no pixel data.")
+    if dataset.get("SamplesPerPixel") == 3:
+        dataset.setdefault("PixelRepresentation", 0)  # colour has no sign
     for keyword in _REQUIRED:
-        if dataset.get(keyword) is None or dataset.get(keyword) == "":
+        if dataset.get(keyword) in (None, ""):
             raise DamagedFile(f"The DICOM file does not tell {keyword}; export it again.")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:

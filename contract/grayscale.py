@@ -31,7 +31,8 @@ def to_p_values(samples: Pixels, dataset: Dataset, warnings: list[InputWarning])
     padding = _padding(stored, dataset)
     used = np.zeros(len(stored), bool)
     used[samples.ravel()] = True
-    shown = _apply_voi(_apply_modality(stored, dataset), used & ~padding, dataset, warnings)
+    used &= ~padding
+    shown = _apply_voi(_apply_modality(stored, used, dataset), used, dataset, warnings)
     if _is_inverted(dataset, warnings):
         shown = 1.0 - shown
     shown[padding] = 0.0
@@ -66,11 +67,11 @@ def _fit(value: int, stored: NDArray[np.int64], bits: int) -> int | None:
     return wrapped - (1 << bits) if wrapped > stored.max() else wrapped
 
 
-def _apply_modality(stored: NDArray[np.int64], dataset: Dataset) -> Values:
+def _apply_modality(stored: NDArray[np.int64], used: Mask, dataset: Dataset) -> Values:
     """Turn stored values into values of the modality (PS3.3, C.11.1)."""
     item = lut_item(dataset, "ModalityLUTSequence")
     if item is not None:
-        return look_up(stored.astype(np.float64), item)[0]
+        return look_up(stored.astype(np.float64), used, item)[0]
     slope = _number(dataset.get("RescaleSlope"), 1.0)
     intercept = _number(dataset.get("RescaleIntercept"), 0.0)
     values: Values = stored.astype(np.float64) * slope + intercept
@@ -88,7 +89,7 @@ def _apply_voi(
     shown: Values | None = None
     item = lut_item(dataset, "VOILUTSequence")
     if item is not None:
-        table, top = look_up(values, item)
+        table, top = look_up(values, used, item)
         table %= 65536  # entries are unsigned (C.11.2.1.1); old writers give them the VR SS
         if (table[used] > top).any():
             # dcmtk drops the bits above, which scrambles the image; pydicom keeps the values.

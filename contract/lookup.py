@@ -26,18 +26,18 @@ def lut_item(dataset: Dataset, keyword: str) -> Dataset | None:
     return items[0] if items[0].get("LUTDescriptor") else None
 
 
-def look_up(values: Values, item: Dataset) -> tuple[Values, float]:
+def look_up(values: Values, used: NDArray[np.bool_], item: Dataset) -> tuple[Values, float]:
     """Map values through a LUT item (PS3.3, C.11.1.1.1); return them and the table's top value.
 
-    Raises DamagedFile for a table that is cut off or of an impossible depth.
+    Raises DamagedFile for an impossible depth and a table that is cut off before a `used` value.
     """
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     entries, first = read_descriptor(entries, first, values)
     table = _read_entries(item, entries, bits)
-    if len(table) < entries or not 8 <= bits <= 16:
-        raise DamagedFile("A lookup table of the file is cut off or has an impossible depth.")
     index = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
-    return table[index], float((1 << bits) - 1)
+    if not 8 <= bits <= 16 or (index[used] >= len(table)).any() or len(table) == 0:
+        raise DamagedFile("A lookup table of the file is cut off or has an impossible depth.")
+    return table[np.minimum(index, len(table) - 1)], float((1 << bits) - 1)
 
 
 def _read_entries(item: Dataset, entries: int, bits: int) -> Values:

@@ -18,7 +18,6 @@ _OTHER_FORMATS: Final = (
     (b"MM\x00*", "TIFF"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
-    (b"RIFF", "WebP"),
     (b"\x1f\x8b", "gzip"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -58,6 +57,8 @@ def detect_format(data: bytes) -> Format:
             "'DICM'); save it as a DICOM file and send that."
         )
     known = next((name for start, name in _OTHER_FORMATS if data.startswith(start)), None)
+    if data[:4] + data[8:12] == b"RIFFWEBP":
+        known = "WebP"
     what = f"a {known} file" if known else "of no known image format"
     raise UnsupportedFormat(f"The content is {what}; send PNG, JPEG or DICOM.")
 
@@ -74,8 +75,7 @@ def read(data: bytes) -> Radiograph:
             pixels, bits, warnings = read_dicom(data)
         else:
             pixels, bits, warnings = read_image(data, file_format)
-    white = 255 if pixels.itemsize == 1 else 65535
-    darkest, brightest = (round(255 * int(grey) / white) for grey in (pixels.min(), pixels.max()))
-    if darkest == brightest:  # the network sees 8 bits
+    step = 1 if pixels.itemsize == 1 else 257  # the network sees 8 bits
+    if round(int(pixels.min()) / step) == round(int(pixels.max()) / step):
         raise BlankImage("Every pixel has the same grey; send an image with content.")
     return Radiograph(pixels, file_format, bits, tuple(warnings))

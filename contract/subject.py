@@ -94,7 +94,7 @@ def check_subject(dataset: Dataset, warnings: list[InputWarning]) -> None:
         raise NotFrontalChest(
             f"The modality{known} is not projection radiography; send CR, DX or secondary capture."
         )
-    kind = dataset.get("SOPClassUID") or ""
+    kind = str(dataset.get("SOPClassUID"))
     if kind in UID_dictionary and kind not in _RADIOGRAPHS:
         raise NotFrontalChest(
             f"The SOP class is {uid.UID(kind).name}; send CR, DX or secondary capture."

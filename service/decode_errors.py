@@ -8,7 +8,10 @@ from service.decode_worker import OUT_OF_MEMORY
 
 
 class NoDecoder(Exception):
-    """No worker process can be had, or no memory to hand it a file; again in `retry_after_s` s."""
+    """No worker process, no memory to hand it a file, or no processor time for it for now.
+
+    To be tried again in `retry_after_s` s.
+    """
 
     code = "no_decoder"
 
@@ -16,7 +19,8 @@ class NoDecoder(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            f"No decoding process or memory is available; try again in {self.retry_after_s} s."
+            f"No decoding process, memory or processor time is to be had; try again in "
+            f"{self.retry_after_s} s."
         )
 
 

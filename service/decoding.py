@@ -69,7 +69,7 @@ class Decoder:
         `size`: side of the network's input in pixels. `display_side`: also return `display`, at
         most that many pixels a side; 0 for none.
         Raises the InputError that the worker met, or DecodeTimeout, DecodeCrashed, DecodeMemory;
-        NoDecoder where there is no worker, or no memory to hand it the file.
+        NoDecoder where there is no worker, no memory to hand it the file, or no processor for it.
         """
         async with self._places:
             for _ in range(_TRIES):
@@ -132,23 +132,20 @@ class Decoder:
             usable = True  # it was not asked
             raise
         except TimeoutError as error:
-            raise self._too_slow() from error
+            raise NoDecoder from error
         except (EOFError, OSError) as error:
             if worker.killed_from_outside():
                 return None
             if worker.ran_out_of_time():
-                raise self._too_slow() from error
+                raise DecodeTimeout(
+                    f"The file did not decode within {self._timeout_s:g} s of processor time; send "
+                    "it as JPEG-LS or HTJ2K, or uncompressed."
+                ) from error
             raise _crashed() from error
         finally:
             if worker in self._busy:  # not closed meanwhile
                 self._put_back(worker, usable=usable)
         return answer
-
-    def _too_slow(self) -> DecodeTimeout:
-        return DecodeTimeout(
-            f"The file did not decode within {self._timeout_s:g} s of processor time; send it as "
-            "JPEG-LS or HTJ2K, or uncompressed."
-        )
 
     def _take(self) -> Worker:
         if not self._idle or not self._idle[-1].is_alive():

@@ -119,9 +119,17 @@ class _Allowance:
 _STRANGERS: Final = _Allowance()
 
 
+def _tell_unlogged() -> None:
+    if unlogged := _STRANGERS.report():
+        log_event("refusals_not_logged", logging.WARNING, requests=unlogged)
+
+
 def _is_allowed(record: logging.LogRecord) -> bool:
     """Whether uvicorn may warn: it does for every request that is no HTTP."""
-    return record.levelno > logging.WARNING or _STRANGERS.take()
+    if record.levelno == logging.WARNING and not _STRANGERS.take():
+        return False
+    _tell_unlogged()
+    return True
 
 
 class RequestLog:
@@ -182,8 +190,7 @@ class RequestLog:
         known = "client" in state or "sha256" in state
         if not known and (400 <= status < 500 or status == 503) and not _STRANGERS.take():
             return
-        if unlogged := _STRANGERS.report():
-            log_event("refusals_not_logged", logging.WARNING, requests=unlogged)
+        _tell_unlogged()
         method = scope["method"]
         log_event(
             "request",

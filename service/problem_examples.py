@@ -42,7 +42,8 @@ _PROBLEMS: Final = {
     500: {"internal_error": "An error of the service, not of the file; report it."},
     503: {
         "overloaded": "The service is at its limit; try again in 2 s.",
-        "no_decoder": "No decoding process or memory is available; try again in 5 s.",
+        "no_decoder": "No decoding process, memory or processor time is to be had; try again in "
+        "5 s.",
         "shutting_down": "The service is shutting down; try again in a few seconds.",
     },
 }

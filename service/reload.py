@@ -1,8 +1,8 @@
 """A new version of the model, placed beside the old one, is taken up without a restart."""
 
 import asyncio
-import errno
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -18,6 +18,8 @@ from service.observability import log_event
 from service.state import State
 
 _INTERVAL_S: Final = 2.0
+_FILES_OPENED: Final = 16
+"""At once, at most, while a bundle is loaded."""
 _Result = TypeVar("_Result")
 
 
@@ -43,18 +45,24 @@ def _look(directory: Path) -> object:
         bundle = find_bundle(directory)
         facts = [(path, path.stat()) for path in sorted(bundle.rglob("*"))]
     except Exception as error:  # noqa: BLE001 - folders without end, say; the watch goes on
-        return None if _is_out_of_files(error) else f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}" if _may_open_files() else None
     # The last of them changes with owner and mode, too: a version may become readable.
     return bundle, [
         (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns) for path, fact in facts
     ]
 
 
-def _is_out_of_files(error: Exception) -> bool:
-    return any(
-        isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)
-        for one in (error, error.__cause__)
-    )
+def _may_open_files() -> bool:
+    """Whether the service may open some more: what lacked one does not say so itself."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.dup(2) for _ in range(_FILES_OPENED))
+    except OSError:
+        return False
+    finally:
+        for one in opened:
+            os.close(one)
+    return True
 
 
 async def _take_up(state: State, metrics: Metrics) -> bool:
@@ -68,7 +76,7 @@ async def _take_up(state: State, metrics: Metrics) -> bool:
         if bundle.digest != state.model.bundle.digest:
             model = await asyncio.to_thread(load_model, state.settings, bundle)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one answers
-        if _is_out_of_files(error):
+        if not _may_open_files():
             return False
         reason = str(error) if isinstance(error, BundleError) else type(error).__name__
         state.refused = reason

@@ -25,7 +25,6 @@ from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
 from training.disk import lock_folder
-from training.errors import RunError
 from training.evaluate import format_report
 from training.facts import without_untold_facts
 from training.fit import fit, load_best, predict
@@ -64,11 +63,12 @@ def train(
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     """Do what a run begun by `train` still lacks; raises RunError while another process does."""
     _check(config, data)
-    try:
-        with lock_folder(run, wait=False):
-            _fit_and_judge(config, data, cache, run)
-    except BlockingIOError:
-        raise RunError(f"Another process is at work on {run}.") from None
+    with lock_folder(run, wait=False):
+        if config.folds:
+            fit_folds(config, data.split, cache, run)
+        else:
+            fit(config, data.split.train, data.split.validation, cache, run)
+        judge(config, data, cache, run)
     if keras.backend.backend() == "tensorflow":
         from training.export import export_bundle, tell_export
 
@@ -85,14 +85,6 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
             f"TensorFlow is not installed here. Where it is, `python -m training export {run} "
             f"--out {model} --data {data.folder}` makes the bundle."
         )
-
-
-def _fit_and_judge(config: TrainConfig, data: DataFolder, cache: Cache, run: Path) -> None:
-    if config.folds:
-        fit_folds(config, data.split, cache, run)
-    else:
-        fit(config, data.split.train, data.split.validation, cache, run)
-    judge(config, data, cache, run)
 
 
 def _check(config: TrainConfig, data: DataFolder) -> None:

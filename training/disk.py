@@ -20,14 +20,14 @@ PIXELS: Final = "images.npy"
 def lock_folder(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold `folder` against other processes; a killed process lets go.
 
-    Raises BlockingIOError where another one holds it and `wait` is false.
+    Raises RunError where another one holds it and `wait` is false.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise
+            raise RunError(f"Another process is at work on {folder}.") from None
         except OSError:
             pass  # some file systems of a network know no locks
         yield

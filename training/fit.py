@@ -19,7 +19,7 @@ from training.losses import build_loss, share_of_positives
 from training.metrics import Floats
 from training.network import build_ensemble, build_network
 from training.prepare import Cache
-from training.progress import ProgressBar
+from training.progress import FACTS, ProgressBar, name_fit
 from training.table import Row, stack_labels
 
 
@@ -67,7 +67,7 @@ def fit(
     callbacks = [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin_epoch(epoch)),
         Judge(config, network, loss, selecting, run, history),
-        ProgressBar(run.name, len(history), config.epochs, len(batches)),
+        ProgressBar(name_fit(run), len(history), config.epochs, len(batches)),
         *watchers,
     ]
     model.fit(
@@ -88,7 +88,7 @@ def _fit_facts(config: TrainConfig, rows: Sequence[Row], cache: Cache, run: Path
     facts = ask_facts(rows) if config.fact_epochs else ()
     if not facts or has_state(run):
         return None
-    folder = run / f"{run.name}-facts"
+    folder = run / FACTS
     folder.mkdir(exist_ok=True)
     fit(config_for_facts(config), facts, (), cache, folder)
     return folder / WEIGHTS

@@ -15,8 +15,15 @@ from training.record import replace_text
 
 HISTORY: Final = "history.csv"
 CURVES: Final = "tensorboard"
+FACTS: Final = "facts"
+"""Folder, in that of a fit, of the one before it to facts of the patients."""
 _BAR_EVERY_S: Final = 60.0
 """Between two lines of the bar where it is written to a file."""
+
+
+def name_fit(folder: Path) -> str:
+    """Return what a person calls the fit in a folder."""
+    return f"{folder.parent.name}-{FACTS}" if folder.name == FACTS else folder.name
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
@@ -46,7 +53,7 @@ class Journal:
     """HISTORY and CURVES of a run folder, one row and one point per epoch."""
 
     def __init__(self, run: Path, epochs: int) -> None:
-        self._name, self._path, self._epochs = run.name, run / HISTORY, epochs
+        self._name, self._path, self._epochs = name_fit(run), run / HISTORY, epochs
         # TensorBoard's own writer needs no TensorFlow, which Keras' callback does.
         self._curves = Writer(str(run / CURVES))
 

@@ -79,3 +79,10 @@ def test_ybr_full_422_shows_its_luma():
         np.dstack([GREY] * 3), PhotometricInterpretation="YBR_FULL_422", PixelData=pairs.tobytes()
     )
     assert np.abs(pixels_of(file).astype(int) - GREY).max() <= 1
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_colour_needs_no_word_on_its_sign(syntax):
+    colours = draw_colours()
+    file = dicom(colours, syntax, PixelRepresentation=None)
+    assert np.array_equal(pixels_of(file), pixels_of(dicom(colours, syntax)))

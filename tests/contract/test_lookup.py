@@ -105,6 +105,15 @@ def test_voi_lut_of_two_bytes_in_a_word_begins_with_the_lower_one(table):
 
 
 @pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_lut_that_is_cut_off_behind_all_that_the_image_needs_is_read(sequence):
+    table = np.arange(0, 65536, 16)
+    whole, cut = lut_item(0, table, 16), lut_item(0, table, 16)
+    cut.LUTData = table[:4001].tolist()
+    files = [dicom(image_of(0, 1000, 4000), **{sequence: [item]}) for item in (whole, cut)]
+    assert np.array_equal(*map(pixels_of, files))
+
+
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
 @pytest.mark.parametrize("kept", [1, 2047, 2048, 4095])
 @pytest.mark.parametrize("vr", ["US", "OW"])
 def test_lut_that_is_cut_off_is_refused_as_damaged(sequence, kept, vr):

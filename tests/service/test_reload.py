@@ -168,10 +168,15 @@ def test_a_version_that_cannot_even_be_looked_through_does_not_end_the_watch(sta
         wait_until(lambda: served(service) == "3")
 
 
-def test_a_model_is_not_refused_because_the_service_has_no_file_left_to_open(start_service, models):
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_model_is_not_refused_because_the_service_has_no_file_left_to_open(
+    start_service, models, left
+):
     with start_service(XPRO_MODEL_DIR=str(models)) as service:
         before = prlimit(service.process.pid, RLIMIT_NOFILE)
-        prlimit(service.process.pid, RLIMIT_NOFILE, (3, before[1]))
+        opened = {int(one.name) for one in Path(f"/proc/{service.process.pid}/fd").iterdir()}
+        free = [number for number in range(1000) if number not in opened]
+        prlimit(service.process.pid, RLIMIT_NOFILE, (free[left], before[1]))
         place(models, 2)
         time.sleep(7)  # three looks
         assert "model_taken" not in service.log()

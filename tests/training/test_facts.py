@@ -11,6 +11,7 @@ from tests.training.conftest import SmokeRun, call
 from training.config import read_config
 from training.errors import ConfigError
 from training.facts import ask_facts, config_for_facts, without_untold_facts
+from training.progress import FACTS
 from training.table import Row
 
 NONE = (0,) * len(FINDINGS)
@@ -77,7 +78,7 @@ def test_fit_to_findings_begins_with_all_weights_of_that_to_facts_but_the_heads(
     ]
     changes = {"fact_epochs": 2, "epochs": 1, "dropout": 0.0}
     config = dataclasses.replace(smoke.config, **changes)
-    told = tmp_path / f"{tmp_path.name}-facts"
+    told = tmp_path / FACTS
     told.mkdir()
     fit(config_for_facts(config), ask_facts(rows), (), smoke.cache, told)
     still = dataclasses.replace(config, learning_rate=1e-9)
@@ -97,4 +98,4 @@ def test_table_without_facts_trains_all_the_same_and_says_so(
     assert call("train", *paths, "--cache", tmp_path / "cache", *options) == 0
     assert "0 of 96 images tell view, sex and age, too few" in capsys.readouterr().out
     assert "view, sex" not in (tmp_path / "models" / "1" / "assets.extra" / "card.md").read_text()
-    assert not list((tmp_path / "run").glob("*-facts"))
+    assert not list((tmp_path / "run").rglob("facts"))

@@ -100,7 +100,7 @@ def members(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.mark.parametrize("killed_in", ["member0", "member0/member0-facts"])
+@pytest.mark.parametrize("killed_in", ["member0", "member0/facts"])
 def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(
     members: Path, killed_in: str
 ) -> None:
