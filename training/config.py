@@ -22,7 +22,7 @@ _RANGES: Final = {
     **dict.fromkeys(("input_size", "epochs", "patience", "batch_size"), (1, math.inf)),
     "bootstrap_resamples": (1, math.inf),
     **dict.fromkeys(("fact_epochs", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
-    **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing", "final_rate"), (0, 1)),
+    **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing"), (0, 1)),
     "seed": (0, _SEEDS),
 }
 _INSIDE: Final = {"learning_rate": math.inf, "validation_share": 1, "test_share": 1}
@@ -57,8 +57,6 @@ class TrainConfig:
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_epochs: float = 2.0
-    final_rate: float = 0.0
-    """Share of the learning rate to which it falls by the last epoch, along a cosine."""
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     """Largest length of all gradients together; 0 for no limit."""

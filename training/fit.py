@@ -175,7 +175,6 @@ def _build_optimizer(
         decay_steps=config.epochs * steps_per_epoch - warmup_steps,
         warmup_target=config.learning_rate,
         warmup_steps=warmup_steps,
-        alpha=config.final_rate,
     )
     optimizer = keras.optimizers.AdamW(
         rate,

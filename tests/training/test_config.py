@@ -42,7 +42,6 @@ def test_typo_or_contradiction_in_an_override_is_refused(override: str) -> None:
         "learning_rate=inf",
         "dropout=1.5",
         "ema_momentum=1",
-        "final_rate=-0.1",
         "fact_epochs=-1",
         "label_smoothing=-0.1",
         "validation_share=0",
