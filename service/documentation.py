@@ -51,19 +51,19 @@ MODEL: Final[Responses] = {
             "application/json": {
                 "example": {
                     "name": "xpro-demo",
-                    "version": "1",
+                    "version": "2",
                     "digest": f"sha256:{'5f1d7b6e' * 8}",
                     "precision": "int8",
                     "input_size": 192,
                     "contract_version": 1,
-                    "macro_auroc": {"out of 4 folds": 0.738, "test": 0.683},
+                    "macro_auroc": {"out of 4 folds": 0.746, "test": 0.688},
                     "findings": [
                         {
                             "name": "Cardiomegaly",
-                            "threshold": 0.065,
+                            "threshold": 0.051,
                             "threshold_rule": "Youden",
-                            "auroc": 0.752,
-                            "auroc_ci": [0.696, 0.803],
+                            "auroc": 0.804,
+                            "auroc_ci": [0.755, 0.847],
                             "positives": 144,
                             "images": 758,
                             "split": "test",
