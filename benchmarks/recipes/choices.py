@@ -18,7 +18,7 @@ from training.config import PROFILES, TrainConfig
 from training.metrics import macro_auroc
 from training.table import stack_labels
 
-_OURS: Final = replace(PROFILES["demo"], fact_epochs=0, folds=0, input_size=128)
+_OURS: Final = replace(PROFILES["demo"], fact_epochs=0, epochs=45, folds=0, input_size=128)
 CHOICES: Final = {
     "ours": _OURS,
     "three times the weights": replace(_OURS, widths=(32, 80, 160, 256)),

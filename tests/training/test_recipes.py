@@ -121,7 +121,15 @@ def test_fit_that_learns_from_more_than_labels_learns_and_stays_in_the_budget(
 ) -> None:
     shutil.copytree(finished.folder, tmp_path / "ours-1")
     config = replace(SMOKE, patience=100)
-    job = replace(finished, config=config, way=way, folder=tmp_path / f"{way}-1")
+    told = {
+        name: tuple(
+            replace(row, age=20 + n % 60, sex="MF"[n % 2], view=("AP", "PA")[n % 2])
+            for n, row in enumerate(rows)
+        )
+        for name, rows in finished.split.parts().items()
+    }
+    split = replace(finished.split, **told)
+    job = replace(finished, config=config, way=way, split=split, folder=tmp_path / f"{way}-1")
     with pytest.raises(RunError, match="another recipe, budget or split"):
         replace(job, folder=tmp_path / "ours-1").is_done()
     job.run()
