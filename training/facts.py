@@ -53,7 +53,7 @@ def config_for_facts(config: TrainConfig) -> TrainConfig:
         config,
         epochs=config.fact_epochs,
         fact_epochs=0,
-        # Each of these labels is frequent and certain, other than those of findings.
+        # These labels are frequent and certain, unlike those of findings.
         loss="cross_entropy",
         label_smoothing=0.0,
     )

@@ -8,16 +8,15 @@ killed goes on after its last whole epoch.
 """
 
 import sys
-from dataclasses import replace
 from typing import Final
 
-from benchmarks.recipes import ENDLESS
+from benchmarks.recipes import ENDLESS, OURS
 from benchmarks.recipes.command import build_parser, fit_and_print
 from benchmarks.recipes.table import format_table
-from training.config import PROFILES, TrainConfig
+from training.config import TrainConfig
 
 RECIPES: Final = {
-    "ours": replace(PROFILES["demo"], fact_epochs=0, epochs=45, folds=0),
+    "ours": OURS,
     # Size, batches of 8 and plain Adam at 0.001 as the project had them; the rest switches off what
     # it did not have. `fit` selects the epoch on validation, which it did not do either.
     "baseline": TrainConfig(

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from benchmarks.recipes import Way
+from benchmarks.recipes import OURS, Way
 from benchmarks.recipes.command import build_parser, fit_and_print
 from benchmarks.recipes.job import Job
-from training.config import PROFILES, TrainConfig
+from training.config import TrainConfig
 from training.metrics import macro_auroc
 from training.table import stack_labels
 
-_OURS: Final = replace(PROFILES["demo"], fact_epochs=0, epochs=45, folds=0, input_size=128)
+_OURS: Final = replace(OURS, input_size=128)
 CHOICES: Final = {
     "ours": _OURS,
     "three times the weights": replace(_OURS, widths=(32, 80, 160, 256)),
