@@ -47,6 +47,8 @@ def _describe_fit(description: Mapping[str, Any]) -> str:
     if recipe.get("fact_epochs"):
         begin += f", {recipe['fact_epochs']} epochs to tell view, sex and age"
         epochs += " on findings"
+    if recipe.get("history_share"):
+        epochs += ", labels softened by those of the patient's images before and after"
     if not folds:
         return f"Network `{name}`, {begin}, at most {epochs}, seed {seed}"
     return (

@@ -49,6 +49,17 @@ def parse_age(where: str, values: Mapping[str, str]) -> int | None:
     return years if years <= _OLDEST_YEARS else None
 
 
+def parse_count(where: str, values: Mapping[str, str], column: str) -> int | None:
+    """Return a count from 0 on, None where it is not told; raises DataError for other text."""
+    text = read_optional(values, column)
+    if text is None:
+        return None
+    number = _NUMBER.fullmatch(text)
+    if not number:
+        raise DataError(f"{where}, column {column!r}: {text!r} is no count; write 0, 1 and so on.")
+    return int(number[1])
+
+
 def read_optional(values: Mapping[str, str], column: str) -> str | None:
     """Return what a column tells, None where it is empty or there is no such column."""
     return values.get(column, "").strip() or None

@@ -29,6 +29,7 @@ from training.evaluate import format_report
 from training.facts import without_untold_facts
 from training.fit import fit, load_best, predict
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
+from training.history import without_untold_history
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.localise import find_and_read_boxes
 from training.losses import share_of_positives, undo_loss
@@ -55,6 +56,7 @@ def train(
     """
     _check(config, data)
     config = without_untold_facts(config, learnt_rows(data.split))
+    config = without_untold_history(config, learnt_rows(data.split))
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
     finish(config, data, cache, run, model)

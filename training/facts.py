@@ -56,4 +56,5 @@ def config_for_facts(config: TrainConfig) -> TrainConfig:
         # These labels are frequent and certain, unlike those of findings.
         loss="cross_entropy",
         label_smoothing=0.0,
+        history_share=0.0,
     )

@@ -21,13 +21,14 @@ def fit_and_print(
 ) -> int:
     """Fit what is not fitted yet and print what `show` says; returns 1 where the input is wrong.
 
-    The first recipe says how patients are split. Fits lie in `--out`, by default below build/.
+    All recipes split the patients alike. Fits lie in `--out`, by default below build/.
     `arguments`: of `build_parser`. `ways`: as for `plan`.
     """
     try:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
-        data = read_folder(arguments.data, next(iter(recipes.values())))
+        whole = max(recipes.values(), key=lambda recipe: recipe.history_share)
+        data = read_folder(arguments.data, whole)
         out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
         jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out, ways)
         missing = [job for job in jobs if not job.is_done()]

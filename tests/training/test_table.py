@@ -41,8 +41,8 @@ def labels(*present: str) -> tuple[int, ...]:
 )
 def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text: str) -> None:
     assert read_table(write(tmp_path, text)) == (
-        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA"),
-        Row("00000002_000", "2", labels(), 81, "M", "PA"),
+        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA", 0),
+        Row("00000002_000", "2", labels(), 81, "M", "PA", 0),
     )
 
 
