@@ -134,7 +134,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         blocks=(1, 1, 2, 2),
         dropout=0.3,
         weight_decay=5e-2,
-        history_share=0.35,
+        history_share=0.5,
         precision="mixed_bfloat16",
     ),
     "smoke": TrainConfig(

@@ -28,7 +28,7 @@ CHOICES: Final = {
     "weights not averaged": replace(_OURS, ema_momentum=0.0),
     "no dropout": replace(_OURS, dropout=0.0),
     "label smoothing of 0.1": replace(_OURS, label_smoothing=0.1),
-    "labels softened by neighbours": replace(_OURS, history_share=0.35),
+    "labels softened by neighbours": replace(_OURS, history_share=0.5),
     "weighted loss": replace(_OURS, loss="weighted"),
     "focal loss": replace(_OURS, loss="focal"),
     "distilled from all seeds": _OURS,
