@@ -15,7 +15,13 @@ from contract.resize import resize
 from service.__main__ import WORKER_ENVIRONMENT
 
 SIZE: Final = 224
-_CASES: Final = ((1024, 1024, 8), (2500, 2048, 8), (2500, 2048, 16))
+_CASES: Final = (
+    (1024, 1024, 8),
+    (2500, 2048, 8),
+    (2500, 2048, 16),
+    (4000, 1900, 8),
+    (20_000, 128, 8),
+)
 _ROUNDS: Final = 40
 
 

@@ -2,13 +2,12 @@
 
 Each axis is a product of matrices. Weights are whole multiples of a power of two so small that
 float64 holds every sum of theirs exactly, so that it does not matter in which order they are added.
-For 8 bits the result is that of Pillow 13 to the bit, in half of its time; for 16 bits, where
-Pillow's own sums are inexact, what lies half-way between two of 65,536 levels may round otherwise.
+For 8 bits the result is that of Pillow 13 to the bit; for 16 bits, where Pillow's own sums are
+inexact, what lies half-way between two of 65,536 levels may round otherwise.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,14 @@ from numpy.typing import NDArray
 from contract.limits import Pixels
 
 _PLACES: Final = {8: 22, 16: 36}
-"""Binary places of weights, by the bits of a pixel: those of Pillow for 8; for 16 as many as leave
-the sums within the 53 bits of float64."""
+"""Binary places of weights, by the bits of a pixel: those of Pillow for 8; for 16 few enough that
+the sums fit the 53 bits of float64."""
 _BAND: Final = 8
 """Outputs in one product. With more of them most weights are zeros, with fewer there are many."""
 _STRIP_BYTES: Final = 4 << 20
 """Of float64 at once."""
+_LONGEST_KEPT: Final = 16_384
+"""Side whose weights, 80 bytes for each pixel of it, are kept."""
 
 Band = tuple[slice, slice, NDArray[np.float64]]
 """Outputs, the inputs that they see, and the weights [inputs,outputs]."""
@@ -32,12 +33,13 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
 
     The filter is a triangle that reaches one output pixel to either side, one input pixel where it
     enlarges. Rows are resized and rounded first, then columns; where the height loses more than
-    twice as many pixels as the width, columns come first, as in Pillow.
+    twice as many pixels as the width, columns come first, as in Pillow. Returns `pixels` themselves
+    where they have that size.
     """
     lost_rows, lost_columns = pixels.shape[0] - height, pixels.shape[1] - width
     if lost_rows > max(0, 2 * lost_columns):
-        return _resize_rows(_resize_rows(pixels.T, height).T, width)
-    return _resize_rows(_resize_rows(pixels, width).T, height).T
+        return _resize_rows(_resize_columns(pixels, height), width)
+    return _resize_columns(_resize_rows(pixels, width), height)
 
 
 def _resize_rows(pixels: Pixels, width: int) -> Pixels:
@@ -45,21 +47,33 @@ def _resize_rows(pixels: Pixels, width: int) -> Pixels:
     height, before = pixels.shape
     if width == before:
         return pixels
-    bands = _weigh(before, width, _PLACES[8 * pixels.itemsize])
+    bands = _find_bands(before, width, pixels.dtype)
     resized = np.empty((height, width), pixels.dtype)
-    for rows in _strips(height, before):
-        strip = pixels[rows].astype(np.float64)
+    step = max(1, _STRIP_BYTES // (8 * before))
+    for start in range(0, height, step):
+        strip = pixels[start : start + step].astype(np.float64)
         sums = np.empty((len(strip), width))
         for outputs, inputs, weights in bands:
             np.matmul(strip[:, inputs], weights, out=sums[:, outputs])
-        sums += 0.5
-        resized[rows] = sums  # which cuts fractions off
+        resized[start : start + step] = sums + 0.5  # which cuts fractions off
     return resized
 
 
-def _strips(height: int, width: int) -> Iterator[slice]:
-    rows = max(1, _STRIP_BYTES // (8 * width))
-    return (slice(start, start + rows) for start in range(0, height, rows))
+def _resize_columns(pixels: Pixels, height: int) -> Pixels:
+    """Resize [H,W] to [height,W]."""
+    before, width = pixels.shape
+    if height == before:
+        return pixels
+    resized = np.empty((height, width), pixels.dtype)
+    for outputs, inputs, weights in _find_bands(before, height, pixels.dtype):
+        resized[outputs] = weights.T @ pixels[inputs].astype(np.float64) + 0.5
+    return resized
+
+
+def _find_bands(before: int, after: int, depth: np.dtype[Any]) -> tuple[Band, ...]:
+    """Return the weights between two sides, kept for the next image of that size but where long."""
+    weigh = _weigh if before <= _LONGEST_KEPT else _weigh.__wrapped__
+    return weigh(before, after, _PLACES[8 * depth.itemsize])
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from training.errors import DataError
 
 _AGE: Final = re.compile(r"(\d{1,6})(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
+_COUNT: Final = re.compile(r"(\d{1,6})(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
 """The 2017 table holds mistyped ages up to 414 years."""
 
@@ -49,15 +50,10 @@ def parse_age(where: str, values: Mapping[str, str]) -> int | None:
     return years if years <= _OLDEST_YEARS else None
 
 
-def parse_count(where: str, values: Mapping[str, str], column: str) -> int | None:
-    """Return a count from 0 on, None where it is not told; raises DataError for other text."""
-    text = read_optional(values, column)
-    if text is None:
-        return None
-    number = _NUMBER.fullmatch(text)
-    if not number:
-        raise DataError(f"{where}, column {column!r}: {text!r} is no count; write 0, 1 and so on.")
-    return int(number[1])
+def read_count(values: Mapping[str, str], column: str) -> int | None:
+    """Return a count from 0 on, None where a column tells none."""
+    match = _COUNT.fullmatch(read_optional(values, column) or "")
+    return int(match[1]) if match else None
 
 
 def read_optional(values: Mapping[str, str], column: str) -> str | None:

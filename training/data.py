@@ -9,13 +9,12 @@ tables, with or without ending.
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from training.config import TrainConfig
 from training.errors import DataError
-from training.history import add_history
 from training.split import Split, split_by_lists, split_by_patient
 from training.table import Row, image_name, read_list, read_table
 
@@ -28,9 +27,9 @@ class DataFolder:
     """A folder that was read: its split, the file of every image, and which labels they are.
 
     `label_version` names the tables with the start of their SHA-256, because the columns of a table
-    do not tell which edition of the labels it holds; tables of neighbours' labels are among them.
-    `files` are those of the rows and no others.
-    `missing` counts the rows that were left out for want of an image.
+    do not tell which edition of the labels it holds. `files` are those of the rows and no others.
+    `missing` counts the rows that were left out for want of an image. `tables` are what was read;
+    `neighbours` names those that `training.history` softens labels by, empty for none.
     """
 
     folder: Path
@@ -38,6 +37,8 @@ class DataFolder:
     files: dict[str, Path]
     label_version: str
     missing: int = 0
+    tables: tuple[Path, ...] = ()
+    neighbours: str = ""
 
 
 def read_folder(
@@ -61,29 +62,8 @@ def read_folder(
     else:
         train, validation, test = parts
         split = Split(train, validation, test, "given tables")
-    if config.history_share:
-        tables += _find_further(folder, tables)
-        split = _add_history(split, tables)
     missing = total - sum(map(len, parts))
-    return DataFolder(folder, split, files, _version(tables), missing)
-
-
-def _find_further(folder: Path, tables: Sequence[Path]) -> list[Path]:
-    """Return the NIH tables below a folder that tell of images which are not in it."""
-    return [
-        path
-        for path in walk_files(folder)
-        if path.name.startswith("Data_Entry")
-        and path.name.endswith((".csv", ".csv.gz"))
-        and path not in tables
-    ]
-
-
-def _add_history(split: Split, tables: Sequence[Path]) -> Split:
-    patients = {row.patient for row in (*split.train, *split.validation)}
-    told = [row for table in tables for row in read_table(table) if row.patient in patients]
-    train, validation = (add_history(rows, told) for rows in (split.train, split.validation))
-    return replace(split, train=train, validation=validation)
+    return DataFolder(folder, split, files, name_tables(tables), missing, tuple(tables))
 
 
 def _find_tables(folder: Path) -> list[Path]:
@@ -166,7 +146,8 @@ def _single(folder: Path, start: str) -> Path:
     return found[0]
 
 
-def _version(tables: Sequence[Path]) -> str:
+def name_tables(tables: Sequence[Path]) -> str:
+    """Return the names of tables with the start of their SHA-256."""
     return ", ".join(
         f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
         for path in tables

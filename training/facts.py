@@ -32,7 +32,7 @@ def ask_facts(rows: Sequence[Row]) -> tuple[Row, ...]:
         view, sex = (row.view or "").upper(), (row.sex or "").upper()[:1]
         if view in ("PA", "AP") and sex in ("F", "M") and row.age is not None:
             labels = (int(view == "PA"), int(sex == "F"), *map(int, row.age > bounds))
-            asked.append(replace(row, labels=labels))
+            asked.append(replace(row, labels=labels, history=None))
     return tuple(asked)
 
 
@@ -56,5 +56,4 @@ def config_for_facts(config: TrainConfig) -> TrainConfig:
         # These labels are frequent and certain, unlike those of findings.
         loss="cross_entropy",
         label_smoothing=0.0,
-        history_share=0.0,
     )

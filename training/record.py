@@ -16,11 +16,14 @@ from contract.pixels import CONTRACT_VERSION
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.errors import ConfigError, RunError
+from training.history import hash_history
 
 RECORD: Final = "run.json"
 CALIBRATION: Final = "calibration.json"
 REPORT: Final = "report.json"
 CHANGES: Final = "changes.patch"
+NEIGHBOURS: Final = "neighbours_sha256"
+"""In what `describe_data` returns: a hash of what labels are softened by."""
 _CODE: Final = Path(__file__).parent
 _PACKAGES: Final = ("keras", "tensorflow", "jax", "numpy", "pillow", "pydicom", "imagecodecs")
 
@@ -64,6 +67,7 @@ def describe_data(data: DataFolder) -> dict[str, Any]:
         "label_version": data.label_version,
         "split": data.split.rule,
         "split_sha256": data.split.sha256(),
+        **_describe_neighbours(data),
         "sets": {
             name: {
                 "images": len(rows),
@@ -73,6 +77,13 @@ def describe_data(data: DataFolder) -> dict[str, Any]:
             for name, rows in data.split.parts().items()
         },
     }
+
+
+def _describe_neighbours(data: DataFolder) -> dict[str, Any]:
+    if not data.neighbours:
+        return {}
+    rows = (*data.split.train, *data.split.validation)
+    return {"neighbours": data.neighbours, NEIGHBOURS: hash_history(rows)}
 
 
 def _read_versions() -> dict[str, str]:

@@ -24,9 +24,9 @@ from training.cells import (
     name_cells,
     parse_age,
     parse_bit,
-    parse_count,
     parse_patient_id,
     read_cell,
+    read_count,
     read_optional,
 )
 from training.errors import DataError
@@ -166,7 +166,7 @@ def _parse_patient(
     # "Patient Gender" until 2020, "Patient Sex" since.
     sex = read_optional(values, "Patient Sex") or read_optional(values, "Patient Gender")
     view = read_optional(values, "View Position")
-    return parse_age(where, values), sex, view, parse_count(where, values, _FOLLOWUP)
+    return parse_age(where, values), sex, view, read_count(values, _FOLLOWUP)
 
 
 def _describe_missing(path: Path, columns: Sequence[str]) -> str:

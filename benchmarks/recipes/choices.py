@@ -1,7 +1,8 @@
 """`python -m benchmarks.recipes.choices --data FOLDER`: what single choices of a recipe are worth.
 
-Each row changes one thing in the profile `demo`, fitted as one small network at 128 pixels, on the
-same images and CPU time and with several seeds. Only validation patients judge; the test list is
+Each row changes one thing in the network of the profile `demo`, fitted by itself at 128 pixels to
+findings from its first epoch and to labels as they are, on the same images and CPU time and with
+several seeds. Only validation patients judge; the test list is
 not shown. Finished fits stay in the folder `--out`.
 """
 

@@ -11,6 +11,7 @@ from benchmarks.recipes.job import Job, plan, run_all
 from training.config import TrainConfig
 from training.data import read_folder
 from training.errors import DataError, TrainingError
+from training.history import find_history
 
 
 def fit_and_print(
@@ -21,14 +22,15 @@ def fit_and_print(
 ) -> int:
     """Fit what is not fitted yet and print what `show` says; returns 1 where the input is wrong.
 
-    All recipes split the patients alike. Fits lie in `--out`, by default below build/.
+    The first recipe says how patients are split. Fits lie in `--out`, by default below build/.
     `arguments`: of `build_parser`. `ways`: as for `plan`.
     """
     try:
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
-        whole = max(recipes.values(), key=lambda recipe: recipe.history_share)
-        data = read_folder(arguments.data, whole)
+        data = read_folder(arguments.data, next(iter(recipes.values())))
+        softest = max(recipes.values(), key=lambda recipe: recipe.history_share)
+        data = find_history(softest, data)[1]
         out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
         jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out, ways)
         missing = [job for job in jobs if not job.is_done()]

@@ -1,4 +1,4 @@
-"""The one resize and the one quantisation."""
+"""From radiograph to network input and display image."""
 
 import hashlib
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from contract.findings import FINDINGS
 from tests.training.conftest import SmokeRun, call
 from training.config import TrainConfig, read_config
-from training.data import read_folder
-from training.facts import config_for_facts
-from training.history import REACH, add_history, soften, without_untold_history
+from training.data import DataFolder, read_folder
+from training.errors import RunError
+from training.facts import ask_facts
+from training.history import REACH, add_history, find_history, soften
+from training.record import NEIGHBOURS, RECORD, describe_data
 from training.table import Row, stack_labels
 
 SOFT = read_config("smoke", ["history_share=0.4"])
@@ -81,8 +84,14 @@ def test_network_learns_softened_labels(smoke: SmokeRun, tmp_path: Path) -> None
 
 
 def test_facts_of_the_patient_are_learnt_as_they_are() -> None:
-    config = replace(SOFT, fact_epochs=2)
-    assert config_for_facts(config).history_share == 0
+    told = replace(row(0), age=50, sex="F", view="PA", history=(0.5,) * len(FINDINGS))
+    assert ask_facts([told])[0].history is None
+
+
+def test_images_of_one_followup_are_neighbours_and_one_in_two_tables_counts_once() -> None:
+    front, again = row(3, "Mass"), replace(row(3, "Edema"), image="1_3b")
+    (told_of,) = add_history([front], [front, again, replace(again, labels=front.labels)])
+    assert history(told_of) == {"Edema": 1.0}
 
 
 @pytest.fixture
@@ -91,46 +100,86 @@ def folder(tmp_path: Path) -> Path:
     of_mine = ["1_000.png,Mass,0,1,50,F,PA", "2_000.png,No Finding,0,2,50,F,PA"]
     of_mine += ["3_000.png,Edema,0,3,50,F,PA"]
     further = ["1_001.png,Edema,1,1,50,F,PA", "3_001.png,Mass,1,3,50,F,PA"]
-    (tmp_path / "Data_Entry_mine.csv").write_text("\n".join([HEADER, *of_mine]))
+    write_table(tmp_path / "Data_Entry_mine.csv", *of_mine)
     (tmp_path / "train_val_list.txt").write_text("1_000.png\n2_000.png\n")
     (tmp_path / "test_list.txt").write_text("3_000.png\n")
     (tmp_path / "official").mkdir()
-    with gzip.open(tmp_path / "official" / "Data_Entry_2017.csv.gz", "wt") as file:
-        file.write("\n".join([HEADER, *of_mine, *further]))
+    write_table(tmp_path / "official" / "Data_Entry_2017.csv.gz", *of_mine, *further)
     return tmp_path
 
 
-def read(folder: Path, config: TrainConfig) -> dict[str, Row]:
-    split = read_folder(folder, replace(config, validation_share=0.5), tables_only=True).split
-    return {one.image: one for rows in split.parts().values() for one in rows}
+def write_table(path: Path, *lines: str) -> None:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wt") as file:
+        file.write("\n".join([HEADER, *lines]))
 
 
-def test_tables_below_the_folder_tell_of_images_that_are_not_in_it(folder: Path) -> None:
-    rows = read(folder, SOFT)
+def find(folder: Path, config: TrainConfig = SOFT) -> tuple[TrainConfig, DataFolder]:
+    config = replace(config, validation_share=0.5, folds=2)
+    return find_history(config, read_folder(folder, config, tables_only=True))
+
+
+def rows_of(data: DataFolder) -> dict[str, Row]:
+    return {one.image: one for rows in data.split.parts().values() for one in rows}
+
+
+def test_tables_below_the_folder_tell_of_images_that_are_not_in_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, data = find(folder)
+    rows = rows_of(data)
+    assert config.history_share == 0.4
     assert history(rows["1_000"]) == {"Edema": 1.0}
     assert rows["2_000"].history is None
     assert rows["3_000"].history is None, "test images are only judged"
-    assert all(one.history is None for one in read(folder, read_config("smoke")).values())
+    assert "Labels of 1 of 2 images are softened" in capsys.readouterr().out
+    named = describe_data(data)["neighbours"]
+    assert named.startswith("Data_Entry_mine.csv (SHA-256 ")
+    assert "Data_Entry_2017.csv.gz (SHA-256 " in named
 
 
-def test_tables_that_tell_of_neighbours_are_named_and_the_split_is_the_same(folder: Path) -> None:
-    config = replace(SOFT, validation_share=0.5)
-    soft = read_folder(folder, config, tables_only=True)
-    hard = read_folder(folder, replace(config, history_share=0.0), tables_only=True)
-    assert soft.split.sha256() == hard.split.sha256()
-    assert soft.label_version.startswith(f"{hard.label_version}, Data_Entry_2017.csv.gz (SHA-256 ")
+def test_no_table_is_read_where_no_label_is_softened(folder: Path) -> None:
+    (folder / "official" / "Data_Entry_2017.csv.gz").write_bytes(b"no gzip")
+    config, data = find(folder, read_config("smoke"))
+    assert (config.history_share, data.neighbours) == (0, "")
+    assert "neighbours" not in describe_data(data)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("1_000.png,Mass,7,1,50,F,PA", "numbers images of"),
+        ("1_000.png,Mass,0,9,50,F,PA", "numbers images of"),
+        ("1_002.png,Splinter,2,1,50,F,PA", "unknown finding 'Splinter'"),
+    ],
+    ids=["another follow-up", "another patient", "an unknown finding"],
+)
+def test_table_below_that_is_of_no_use_is_passed_over_with_a_word(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, word: str
+) -> None:
+    write_table(folder / "official" / "Data_Entry_other.csv", line)
+    data = find(folder)[1]
+    assert word in capsys.readouterr().out
+    assert history(rows_of(data)["1_000"]) == {"Edema": 1.0}
+    assert "other" not in data.neighbours
 
 
 def test_share_for_neighbours_is_left_out_with_a_word_where_there_are_none(
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alone, among = row(0, "Mass"), add_history([row(1, "Edema")], [row(0, "Mass")])[0]
-    assert without_untold_history(SOFT, [alone, among]) == SOFT
-    assert "Labels of 1 of 2 images are softened" in capsys.readouterr().out
-    assert without_untold_history(SOFT, [alone]).history_share == 0
+    (folder / "official" / "Data_Entry_2017.csv.gz").unlink()
+    config, data = find(folder)
+    assert (config.history_share, data.neighbours) == (0, "")
     assert "No image has a neighbour" in capsys.readouterr().out
-    assert without_untold_history(read_config("smoke"), [alone]) == read_config("smoke")
-    assert capsys.readouterr().out == ""
+
+
+def test_run_whose_neighbours_have_changed_is_not_resumed(smoke: SmokeRun, tmp_path: Path) -> None:
+    from training.chain import finish
+
+    record = json.loads((smoke.run / RECORD).read_text())
+    record["data"][NEIGHBOURS] = "0" * 64
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    with pytest.raises(RunError, match="The neighbours of the images are not those"):
+        finish(smoke.config, smoke.data, smoke.cache, tmp_path, tmp_path / "models")
 
 
 def test_table_without_followups_trains_all_the_same(drawn_folder: Path, tmp_path: Path) -> None:
