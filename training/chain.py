@@ -77,10 +77,11 @@ def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model
     Raises RunError while another process does it, or where neighbours' labels are others.
     """
     _check(config, data)
-    config, data = find_history(config, data)
-    begun, now = read_json(run / RECORD)["data"], describe_data(data)
-    if begun.get(NEIGHBOURS) != now.get(NEIGHBOURS):
-        raise RunError(f"The neighbours of the images are not those {run} was begun with.")
+    if config.history_share:
+        config, data = find_history(config, data)
+        begun, now = read_json(run / RECORD)["data"], describe_data(data)
+        if begun.get(NEIGHBOURS) != now.get(NEIGHBOURS):
+            raise RunError(f"The neighbours of the images are not those {run} was begun with.")
     _finish(config, data, cache, run, model)
 
 

@@ -42,7 +42,7 @@ def write_record(
     """
     changes = read_changes()
     if changes:
-        (run / CHANGES).write_text(changes)
+        (run / CHANGES).write_bytes(changes)
     write_json(
         run / RECORD,
         {
@@ -103,25 +103,27 @@ def _hash_file(path: str) -> str | None:
 def read_commit(code: Path = _CODE) -> str:
     """Return the git commit of the code, `-dirty` with local changes, "unknown" without git."""
     described = _ask_git(code, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
-    return described.strip() or "unknown"
+    return described.decode().strip() or "unknown"
 
 
-def read_changes(code: Path = _CODE) -> str:
-    """Return what differs from the commit in files that git knows, as a patch."""
+def read_changes(code: Path = _CODE) -> bytes:
+    """Return what differs from the commit in files that git knows, as a patch.
+
+    Bytes, since it holds lines of the files in whatever encoding they have.
+    """
     return _ask_git(code, "diff", "HEAD", "--binary")
 
 
-def _ask_git(code: Path, *arguments: str) -> str:
+def _ask_git(code: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(  # noqa: S603 - fixed commands
             ["git", *arguments],  # noqa: S607
             cwd=code,
             capture_output=True,
-            text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return b""
     return done.stdout
 
 

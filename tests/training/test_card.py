@@ -82,7 +82,7 @@ def test_change_by_int8_without_an_interval_is_told_all_the_same(
     description: dict[str, Any], report: dict[str, Any]
 ) -> None:
     description["int8"]["measured"]["validation"]["macro_auroc_change_ci"] = None
-    said = "changes by -0.0002 (too few patients of some finding for an interval)"
+    said = "changes by -0.0001 (too few patients of some finding for an interval)"
     assert said in write_card(description, {"test": report})
 
 

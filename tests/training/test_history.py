@@ -179,7 +179,13 @@ def test_run_whose_neighbours_have_changed_is_not_resumed(smoke: SmokeRun, tmp_p
     record["data"][NEIGHBOURS] = "0" * 64
     (tmp_path / RECORD).write_text(json.dumps(record))
     with pytest.raises(RunError, match="The neighbours of the images are not those"):
-        finish(smoke.config, smoke.data, smoke.cache, tmp_path, tmp_path / "models")
+        finish(
+            replace(smoke.config, history_share=0.4),
+            smoke.data,
+            smoke.cache,
+            tmp_path,
+            tmp_path / "models",
+        )
 
 
 def test_table_without_followups_trains_all_the_same(drawn_folder: Path, tmp_path: Path) -> None:
