@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium programs check format openapi train image image-test \
-	requests bench bench-page bench-peers bench-recipes bench-choices fuzz soak sbom audit lock clean
+	requests bench bench-page bench-resize bench-peers bench-recipes bench-choices fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench: .venv/ready  ## CPU time, memory and start of both engines with a DenseNe
 
 bench-page: .venv/ready  ## time from a drop to the first bars, at a service that `make run` serves
 	$(IN_DEV) -m benchmarks.page http://127.0.0.1:$(PORT)/
+
+bench-resize: .venv/ready  ## the resize to the network's input beside Pillow's
+	$(IN_DEV) -m benchmarks.resize
 
 bench-peers: .venv/ready .venv-peers/ready  ## the same network behind FastAPI, BentoML, LitServe, Ray Serve (20 minutes)
 	@$(IN_DEV) -m benchmarks.peers $(ARGS)

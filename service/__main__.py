@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXIT_START = 1
 EXIT_SETTINGS = 2
 EXIT_BUNDLE = 3
-_WORKER_ENVIRONMENT = {
+WORKER_ENVIRONMENT: Final = {
     # Each has one core's work to do and a limit on its address space.
     "OPENBLAS_NUM_THREADS": "1",
     # The memory of one file's pixels serves the next: the kernel's costs 0.5 ms a MiB.
@@ -28,7 +28,7 @@ def main() -> int:
     Returns 0 after draining, 2 for wrong settings, 3 for a refused bundle, 1 where the
     address or the processes to decode in cannot be had.
     """
-    for name, value in _WORKER_ENVIRONMENT.items():
+    for name, value in WORKER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from contract.seal import BundleError
     from service.key_file import KeyFile, KeyFileError

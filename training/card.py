@@ -47,6 +47,8 @@ def _describe_fit(description: Mapping[str, Any]) -> str:
     if recipe.get("fact_epochs"):
         begin += f", {recipe['fact_epochs']} epochs to tell view, sex and age"
         epochs += " on findings"
+    if recipe.get("history_share"):
+        epochs += ", labels softened by those of the patient's images before and after"
     if not folds:
         return f"Network `{name}`, {begin}, at most {epochs}, seed {seed}"
     return (
@@ -64,11 +66,13 @@ def _describe_data(description: Mapping[str, Any]) -> str:
             f"{here['validation']['images']:,} and tested on {here['test']['images']:,} images of "
             f"{here['dataset']}, labels {here['label_version']}; split: {data['split']}.\n"
         )
+    told = f", softened by those in {data['neighbours']}" if "neighbours" in data else ""
     return (
         "## Data\n\n"
         f"Trained on {data['images']:,} images of {data['patients']:,} patients of "
-        f"{data['dataset']}, labels {data['label_version']}; split: {data['split']}. Such labels "
-        "are commonly read out of reports by a program, so some are wrong, and so are some of the "
+        f"{data['dataset']}, labels {data['label_version']}{told}; split: {data['split']}. Such "
+        "labels are commonly read out of reports by a program, so some are wrong, and so are some "
+        "of the "
         "figures below.\n"
     )
 

@@ -11,6 +11,7 @@ from training.errors import DataError
 
 _AGE: Final = re.compile(r"(\d{1,6})(?:\.0+)?([YMWD]?)")
 _NUMBER: Final = re.compile(r"0*([0-9]+)(?:\.0+)?")
+_COUNT: Final = re.compile(r"(\d{1,6})(?:\.0+)?")
 _OLDEST_YEARS: Final = 120
 """The 2017 table holds mistyped ages up to 414 years."""
 
@@ -47,6 +48,12 @@ def parse_age(where: str, values: Mapping[str, str]) -> int | None:
         )
     years = int(int(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]])
     return years if years <= _OLDEST_YEARS else None
+
+
+def read_count(values: Mapping[str, str], column: str) -> int | None:
+    """Return a count from 0 on, None where a column tells none."""
+    match = _COUNT.fullmatch(read_optional(values, column) or "")
+    return int(match[1]) if match else None
 
 
 def read_optional(values: Mapping[str, str], column: str) -> str | None:

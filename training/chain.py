@@ -25,17 +25,27 @@ from training.config import TrainConfig
 from training.data import DataFolder
 from training.devices import describe_hardware
 from training.disk import lock_folder
+from training.errors import RunError
 from training.evaluate import format_report
 from training.facts import without_untold_facts
 from training.fit import fit, load_best, predict
 from training.folds import fit_folds, learnt_rows, read_out_of_fold
+from training.history import find_history
 from training.judgement import Scored, judge_set, look_at_maps, write_folder
 from training.localise import find_and_read_boxes
 from training.losses import share_of_positives, undo_loss
 from training.metrics import mean_calibration_error
 from training.platt import sigmoid
 from training.prepare import Cache
-from training.record import CALIBRATION, write_json, write_record
+from training.record import (
+    CALIBRATION,
+    NEIGHBOURS,
+    RECORD,
+    describe_data,
+    read_json,
+    write_json,
+    write_record,
+)
 from training.split import Split, assign_folds
 from training.table import Row, stack_labels
 
@@ -55,14 +65,27 @@ def train(
     """
     _check(config, data)
     config = without_untold_facts(config, learnt_rows(data.split))
+    config, data = find_history(config, data)
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)
-    finish(config, data, cache, run, model)
+    _finish(config, data, cache, run, model)
 
 
 def finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
-    """Do what a run begun by `train` still lacks; raises RunError while another process does."""
+    """Do what a run begun by `train` still lacks.
+
+    Raises RunError while another process does it, or where neighbours' labels are others.
+    """
     _check(config, data)
+    if config.history_share:
+        config, data = find_history(config, data)
+        begun, now = read_json(run / RECORD)["data"], describe_data(data)
+        if begun.get(NEIGHBOURS) != now.get(NEIGHBOURS):
+            raise RunError(f"The neighbours of the images are not those {run} was begun with.")
+    _finish(config, data, cache, run, model)
+
+
+def _finish(config: TrainConfig, data: DataFolder, cache: Cache, run: Path, model: Path) -> None:
     with lock_folder(run, wait=False):
         if config.folds:
             fit_folds(config, data.split, cache, run)

@@ -22,7 +22,7 @@ _RANGES: Final = {
     **dict.fromkeys(("input_size", "epochs", "patience", "batch_size"), (1, math.inf)),
     "bootstrap_resamples": (1, math.inf),
     **dict.fromkeys(("fact_epochs", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
-    **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing"), (0, 1)),
+    **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing", "history_share"), (0, 1)),
     "seed": (0, _SEEDS),
 }
 _INSIDE: Final = {"learning_rate": math.inf, "validation_share": 1, "test_share": 1}
@@ -63,6 +63,9 @@ class TrainConfig:
     ema_momentum: float = 0.99
     loss: Loss = "cross_entropy"
     label_smoothing: float = 0.0
+    history_share: float = 0.0
+    """By how much the labels of the patient's images shortly before and after count in what is
+    learnt; 0 for not at all."""
     precision: DtypePolicy = "float32"
     augment: bool = True
     folds: int = 0
@@ -131,6 +134,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         blocks=(1, 1, 2, 2),
         dropout=0.3,
         weight_decay=5e-2,
+        history_share=0.5,
         precision="mixed_bfloat16",
     ),
     "smoke": TrainConfig(

@@ -8,7 +8,7 @@ tables, with or without ending.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,8 @@ class DataFolder:
 
     `label_version` names the tables with the start of their SHA-256, because the columns of a table
     do not tell which edition of the labels it holds. `files` are those of the rows and no others.
-    `missing` counts the rows that were left out for want of an image.
+    `missing` counts the rows that were left out for want of an image. `tables` are what was read;
+    `neighbours` names those that `training.history` softens labels by, empty for none.
     """
 
     folder: Path
@@ -36,6 +37,8 @@ class DataFolder:
     files: dict[str, Path]
     label_version: str
     missing: int = 0
+    tables: tuple[Path, ...] = ()
+    neighbours: str = ""
 
 
 def read_folder(
@@ -60,7 +63,7 @@ def read_folder(
         train, validation, test = parts
         split = Split(train, validation, test, "given tables")
     missing = total - sum(map(len, parts))
-    return DataFolder(folder, split, files, _version(tables), missing)
+    return DataFolder(folder, split, files, name_tables(tables), missing, tuple(tables))
 
 
 def _find_tables(folder: Path) -> list[Path]:
@@ -143,7 +146,8 @@ def _single(folder: Path, start: str) -> Path:
     return found[0]
 
 
-def _version(tables: Iterable[Path]) -> str:
+def name_tables(tables: Sequence[Path]) -> str:
+    """Return the names of tables with the start of their SHA-256."""
     return ", ".join(
         f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
         for path in tables

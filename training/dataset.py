@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.augment import augment
 from training.prepare import Cache
-from training.table import Row
+from training.table import Row, stack_labels
 
 
 class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -19,7 +19,7 @@ class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
     for that are left out, others in every epoch.
     `shuffled` draws a new order every epoch, `augmented` changes every image at random; both depend
     on `seed`, the epoch last begun and position alone. Otherwise rows keep their order. `labels`
-    float32[N,14] are those of all rows in their order.
+    float32[N,14] are those of all rows in their order, or what is given in their place.
     """
 
     def __init__(
@@ -32,11 +32,12 @@ class RadiographBatches(keras.utils.PyDataset):  # type: ignore[misc]
         augmented: bool = False,
         seed: int = 0,
         devices: int = 1,
+        labels: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self._pixels = cache.pixels
         self._places = np.array([cache.index[row.image] for row in rows])
-        self.labels = np.array([row.labels for row in rows], np.float32)
+        self.labels = stack_labels(rows).astype(np.float32) if labels is None else labels
         of_each = len(rows) // devices
         count = min(math.ceil(len(rows) / batch_size), of_each)
         self._ends = np.linspace(0, of_each, count + 1, dtype=np.int64) * devices

@@ -39,6 +39,7 @@ def describe(
         "training_data": {
             "dataset": data["dataset"],
             "label_version": data["label_version"],
+            **({"neighbours": data["neighbours"]} if "neighbours" in data else {}),
             "images": learnt["images"],
             "patients": learnt["patients"],
             "split": data["split"],

@@ -32,7 +32,7 @@ def ask_facts(rows: Sequence[Row]) -> tuple[Row, ...]:
         view, sex = (row.view or "").upper(), (row.sex or "").upper()[:1]
         if view in ("PA", "AP") and sex in ("F", "M") and row.age is not None:
             labels = (int(view == "PA"), int(sex == "F"), *map(int, row.age > bounds))
-            asked.append(replace(row, labels=labels))
+            asked.append(replace(row, labels=labels, history=None))
     return tuple(asked)
 
 

@@ -15,6 +15,7 @@ from training.dataset import RadiographBatches
 from training.devices import make_deterministic, use_all_devices
 from training.epoch import WEIGHTS, Judge
 from training.facts import ask_facts, config_for_facts
+from training.history import soften
 from training.losses import build_loss, share_of_positives
 from training.metrics import Floats
 from training.network import build_ensemble, build_network
@@ -56,6 +57,7 @@ def fit(
         augmented=config.augment,
         seed=config.seed,
         devices=devices,
+        labels=soften(rows, config.history_share),
     )
     with scope:
         network = _build_network(config, first, begun=has_state(run))

@@ -65,7 +65,7 @@ def undo_loss(kind: Loss, shares: Floats) -> tuple[Floats, Floats]:
     Found from the logit z that minimises the expected loss where the frequency is p. Weighted:
     w_pos p / (w_neg (1 - p)) = exp(z), hence logit(p) = z + log(w_neg / w_pos), exactly. Focal:
     logit(p) = g(z), a curve (Charoenphakdee et al., CVPR 2021, theorem 11); returned is its tangent
-    where p is the share of positives. Label smoothing is left to Platt scaling.
+    where p is the share of positives. Smoothed and softened labels are left to Platt scaling.
     """
     ones, zeros = np.ones_like(shares), np.zeros_like(shares)
     if kind == "weighted":

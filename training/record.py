@@ -16,11 +16,14 @@ from contract.pixels import CONTRACT_VERSION
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.errors import ConfigError, RunError
+from training.history import hash_history
 
 RECORD: Final = "run.json"
 CALIBRATION: Final = "calibration.json"
 REPORT: Final = "report.json"
 CHANGES: Final = "changes.patch"
+NEIGHBOURS: Final = "neighbours_sha256"
+"""In what `describe_data` returns: a hash of what labels are softened by."""
 _CODE: Final = Path(__file__).parent
 _PACKAGES: Final = ("keras", "tensorflow", "jax", "numpy", "pillow", "pydicom", "imagecodecs")
 
@@ -39,7 +42,7 @@ def write_record(
     """
     changes = read_changes()
     if changes:
-        (run / CHANGES).write_text(changes)
+        (run / CHANGES).write_bytes(changes)
     write_json(
         run / RECORD,
         {
@@ -64,6 +67,7 @@ def describe_data(data: DataFolder) -> dict[str, Any]:
         "label_version": data.label_version,
         "split": data.split.rule,
         "split_sha256": data.split.sha256(),
+        **_describe_neighbours(data),
         "sets": {
             name: {
                 "images": len(rows),
@@ -73,6 +77,13 @@ def describe_data(data: DataFolder) -> dict[str, Any]:
             for name, rows in data.split.parts().items()
         },
     }
+
+
+def _describe_neighbours(data: DataFolder) -> dict[str, Any]:
+    if not data.neighbours:
+        return {}
+    rows = (*data.split.train, *data.split.validation)
+    return {"neighbours": data.neighbours, NEIGHBOURS: hash_history(rows)}
 
 
 def _read_versions() -> dict[str, str]:
@@ -92,25 +103,27 @@ def _hash_file(path: str) -> str | None:
 def read_commit(code: Path = _CODE) -> str:
     """Return the git commit of the code, `-dirty` with local changes, "unknown" without git."""
     described = _ask_git(code, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
-    return described.strip() or "unknown"
+    return described.decode().strip() or "unknown"
 
 
-def read_changes(code: Path = _CODE) -> str:
-    """Return what differs from the commit in files that git knows, as a patch."""
+def read_changes(code: Path = _CODE) -> bytes:
+    """Return what differs from the commit in files that git knows, as a patch.
+
+    Bytes, since it holds lines of the files in whatever encoding they have.
+    """
     return _ask_git(code, "diff", "HEAD", "--binary")
 
 
-def _ask_git(code: Path, *arguments: str) -> str:
+def _ask_git(code: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(  # noqa: S603 - fixed commands
             ["git", *arguments],  # noqa: S607
             cwd=code,
             capture_output=True,
-            text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return b""
     return done.stdout
 
 

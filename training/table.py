@@ -26,6 +26,7 @@ from training.cells import (
     parse_bit,
     parse_patient_id,
     read_cell,
+    read_count,
     read_optional,
 )
 from training.errors import DataError
@@ -33,9 +34,10 @@ from training.errors import DataError
 NO_FINDING: Final = "No Finding"
 _NIH_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 _ONE_HOT_COLUMNS: Final = ("Image", *FINDINGS, "PatientId")
+_FOLLOWUP: Final = "Follow-up #"
 _READ: Final = {
     *(*_NIH_COLUMNS, *_ONE_HOT_COLUMNS),
-    *("Patient Age", "Patient Sex", "Patient Gender", "View Position"),
+    *("Patient Age", "Patient Sex", "Patient Gender", "View Position", _FOLLOWUP),
 }
 _IMAGE: Final = re.compile(r"(.+?)(?:\.(?:png|jpe?g|dcm|dicom))*", re.IGNORECASE | re.DOTALL)
 
@@ -46,7 +48,8 @@ class Row:
 
     `image` is the file name without its ending, since copies of the data set differ in it; `labels`
     are 0 or 1 in the order of FINDINGS, all zero where nothing was found. `age` is in whole years;
-    `sex` is M or F and `view` PA or AP in the NIH table. All three are None where not told.
+    `sex` is M or F, `view` PA or AP, `followup` a count from 0 in the NIH table; all four are None
+    where not told. `history` is what `training.history` makes of other rows.
     """
 
     image: str
@@ -55,6 +58,8 @@ class Row:
     age: int | None = None
     sex: str | None = None
     view: str | None = None
+    followup: int | None = None
+    history: tuple[float, ...] | None = None
 
 
 def read_table(path: Path) -> tuple[Row, ...]:
@@ -157,10 +162,11 @@ def _parse_one_hot(where: str, values: Mapping[str, str]) -> Row:
 
 def _parse_patient(
     where: str, values: Mapping[str, str]
-) -> tuple[int | None, str | None, str | None]:
+) -> tuple[int | None, str | None, str | None, int | None]:
     # "Patient Gender" until 2020, "Patient Sex" since.
     sex = read_optional(values, "Patient Sex") or read_optional(values, "Patient Gender")
-    return parse_age(where, values), sex, read_optional(values, "View Position")
+    view = read_optional(values, "View Position")
+    return parse_age(where, values), sex, view, read_count(values, _FOLLOWUP)
 
 
 def _describe_missing(path: Path, columns: Sequence[str]) -> str:

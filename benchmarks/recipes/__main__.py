@@ -1,10 +1,10 @@
 """`python -m benchmarks.recipes --data FOLDER`: two recipes on the same images and CPU time.
 
 Ours is the profile `demo`, one network of it instead of four, fitted to findings from its first
-epoch. The baseline is that of the student project before this one, with random weights to begin
-with. Fits go side by side, one on each core: ours 1, baseline 1, ours 2 and so on. Each finished
-one stays in the folder `--out`, so that the same command goes on after a kill, and one that was
-killed goes on after its last whole epoch.
+epoch and to labels as they are. The baseline is that of the student project before this one, with
+random weights to begin with. Fits go side by side, one on each core: ours 1, baseline 1, ours 2 and
+so on. Each finished one stays in the folder `--out`, so that the same command goes on after a kill,
+and one that was killed goes on after its last whole epoch.
 """
 
 import sys

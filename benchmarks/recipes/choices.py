@@ -1,7 +1,8 @@
 """`python -m benchmarks.recipes.choices --data FOLDER`: what single choices of a recipe are worth.
 
-Each row changes one thing in the profile `demo`, fitted as one small network at 128 pixels, on the
-same images and CPU time and with several seeds. Only validation patients judge; the test list is
+Each row changes one thing in the network of the profile `demo`, fitted by itself at 128 pixels to
+findings from its first epoch and to labels as they are, on the same images and CPU time and with
+several seeds. Only validation patients judge; the test list is
 not shown. Finished fits stay in the folder `--out`.
 """
 
@@ -28,6 +29,7 @@ CHOICES: Final = {
     "weights not averaged": replace(_OURS, ema_momentum=0.0),
     "no dropout": replace(_OURS, dropout=0.0),
     "label smoothing of 0.1": replace(_OURS, label_smoothing=0.1),
+    "labels softened by neighbours": replace(_OURS, history_share=0.5),
     "weighted loss": replace(_OURS, loss="weighted"),
     "focal loss": replace(_OURS, loss="focal"),
     "distilled from all seeds": _OURS,

@@ -11,6 +11,7 @@ from benchmarks.recipes.job import Job, plan, run_all
 from training.config import TrainConfig
 from training.data import read_folder
 from training.errors import DataError, TrainingError
+from training.history import find_history
 
 
 def fit_and_print(
@@ -28,6 +29,8 @@ def fit_and_print(
         if not arguments.data.is_dir():
             raise DataError(f"There is no folder {arguments.data}.")
         data = read_folder(arguments.data, next(iter(recipes.values())))
+        softest = max(recipes.values(), key=lambda recipe: recipe.history_share)
+        data = find_history(softest, data)[1]
         out = arguments.out or Path("build") / f"{arguments.name}-{arguments.minutes:g}"
         jobs = plan(recipes, data, 2 * 60 * arguments.minutes, arguments.seeds, out, ways)
         missing = [job for job in jobs if not job.is_done()]

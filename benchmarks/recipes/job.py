@@ -17,8 +17,9 @@ from benchmarks.recipes import Way
 from training.config import TrainConfig
 from training.data import DataFolder
 from training.errors import RunError
+from training.history import hash_history
 from training.prepare import Cache, prepare_images
-from training.record import read_json, write_json
+from training.record import NEIGHBOURS, read_json, write_json
 from training.split import Split
 from training.workers import block_sigint, end_on_error, start_fitting, start_workers
 
@@ -96,6 +97,8 @@ class Job:
             "budget_cpu_s": self.budget_s,
             "split_sha256": self.split.sha256(),
         }
+        if self.config.history_share:
+            asked[NEIGHBOURS] = hash_history(self.split.train)
         return json.loads(json.dumps(asked))
 
 

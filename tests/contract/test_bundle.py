@@ -92,7 +92,7 @@ def test_bundle_cannot_be_sealed_without_its_model_or_its_golden_examples(model,
 
 
 @pytest.mark.parametrize("key", ["format_version", "contract_version"])
-@pytest.mark.parametrize("other", [0, 2, "1", None])
+@pytest.mark.parametrize("other", [0, 99, "1", None])
 def test_other_version_is_refused_and_named(model, key, other):
     reseal(model, **{key: other})
     assert key in refusal(model)

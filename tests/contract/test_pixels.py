@@ -1,4 +1,4 @@
-"""The one resize and the one quantisation."""
+"""From radiograph to network input and display image."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from tests.contract.drawn import dicom, draw_radiograph, png
 
 # Of `to_model_input(drawn radiograph, 224)`. A change here is a change of every answer: raise
 # CONTRACT_VERSION, train anew, and only then write the new values.
-PINNED_VERSION = 1
+PINNED_VERSION = 2
 PINNED = {
     8: "703ff386d744e91a52e873ea3c1095bdd8f44a13b6df16924e1dca98fc5ff977",
     16: "ff6e837883d53d7bd938ef95acfa7741ef8e04a108a01534b89d1f6c401697ef",

@@ -59,7 +59,8 @@ def test_card_of_a_table_without_age_sex_and_view_has_no_subgroups(
 def test_card_of_a_model_in_folds_tells_of_all_its_networks(card: str) -> None:
     assert "Averages 4 networks `small`, each fitted without one of 4 folds of the" in card
     fit = "from scratch, 20 epochs to tell view, sex and age, 40 epochs on findings"
-    assert f"patients, {fit}, seeds 20 to 23;" in card
+    softened = "labels softened by those of the patient's images before and after"
+    assert f"patients, {fit}, {softened}, seeds 20 to 23;" in card
     assert "Thresholds were chosen on answers out of 4 folds (Youden)" in card
     assert "on validation (which 3 of 4 networks learnt from)" in card
 
@@ -68,7 +69,7 @@ def test_card_of_a_single_network_tells_of_its_one_fit(
     description: dict[str, Any], report: dict[str, Any]
 ) -> None:
     single = copy.deepcopy(description)
-    single["recipe"] |= {"folds": 0, "fact_epochs": 0}
+    single["recipe"] |= {"folds": 0, "fact_epochs": 0, "history_share": 0.0}
     single["calibration"]["split"] = "validation"
     card = write_card(single, {"test": report})
     assert "Network `small`, from scratch, at most 40 epochs, seed 20" in card
@@ -81,7 +82,7 @@ def test_change_by_int8_without_an_interval_is_told_all_the_same(
     description: dict[str, Any], report: dict[str, Any]
 ) -> None:
     description["int8"]["measured"]["validation"]["macro_auroc_change_ci"] = None
-    said = "changes by -0.0002 (too few patients of some finding for an interval)"
+    said = "changes by -0.0001 (too few patients of some finding for an interval)"
     assert said in write_card(description, {"test": report})
 
 

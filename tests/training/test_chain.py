@@ -124,18 +124,19 @@ def test_changed_code_is_kept_as_a_patch_that_makes_it_from_its_commit(tmp_path:
 
     code = tmp_path / "code.py"
     code.write_text("steps = 1\n")
-    assert (read_commit(tmp_path), read_changes(tmp_path)) == ("unknown", "")
+    assert (read_commit(tmp_path), read_changes(tmp_path)) == ("unknown", b"")
     git("init")
     git("add", ".")
     git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-m", "begin")
     assert not read_commit(tmp_path).endswith("-dirty")
-    assert read_changes(tmp_path) == ""
-    code.write_text("steps = 2\n")
+    assert read_changes(tmp_path) == b""
+    in_latin_1 = "steps = 2  # größer\n".encode("latin-1")
+    code.write_bytes(in_latin_1)
     assert read_commit(tmp_path).endswith("-dirty")
-    (tmp_path / "p").write_text(read_changes(tmp_path))
+    (tmp_path / "p").write_bytes(read_changes(tmp_path))
     git("checkout", "code.py")
     git("apply", "p")
-    assert code.read_text() == "steps = 2\n"
+    assert code.read_bytes() == in_latin_1
 
 
 def test_smoke_run_learns_something(smoke: SmokeRun) -> None:

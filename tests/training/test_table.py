@@ -41,8 +41,8 @@ def labels(*present: str) -> tuple[int, ...]:
 )
 def test_both_editions_of_the_nih_table_give_the_same_rows(tmp_path: Path, text: str) -> None:
     assert read_table(write(tmp_path, text)) == (
-        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA"),
-        Row("00000002_000", "2", labels(), 81, "M", "PA"),
+        Row("00000001_000", "1", labels("Cardiomegaly", "Emphysema"), 58, "M", "PA", 0),
+        Row("00000002_000", "2", labels(), 81, "M", "PA", 0),
     )
 
 
@@ -205,3 +205,20 @@ def test_official_table_counts_are_those_published(xrays: Path) -> None:
     rows = read_table(xrays / "official" / "Data_Entry_2017_v2020.csv.gz")
     assert (len(rows), len({row.patient for row in rows})) == (112_120, 30_805)
     assert len(read_list(xrays / "official" / "test_list.txt.gz")) == 25_596
+
+
+@pytest.mark.parametrize(
+    ("text", "followup"),
+    [
+        ("7", 7),
+        ("007", 7),
+        ("7.0", 7),
+        ("", None),
+        ("-1", None),
+        ("baseline", None),
+        ("1" * 5000, None),
+    ],
+)
+def test_followup_is_a_count_or_not_told(tmp_path: Path, text: str, followup: int | None) -> None:
+    rows = read_table(write(tmp_path, NIH_NEWER.replace(",0,1,", f",{text},1,")))
+    assert rows[0].followup == followup
