@@ -72,8 +72,7 @@ def _describe_data(description: Mapping[str, Any]) -> str:
         f"Trained on {data['images']:,} images of {data['patients']:,} patients of "
         f"{data['dataset']}, labels {data['label_version']}{told}; split: {data['split']}. Such "
         "labels are commonly read out of reports by a program, so some are wrong, and so are some "
-        "of the "
-        "figures below.\n"
+        "of the figures below.\n"
     )
 
 
