@@ -98,7 +98,7 @@ def _read_tables(data: DataFolder) -> tuple[list[Row], list[Path]]:
     is passed over with a word.
     """
     parts = data.split.parts()
-    places = {row.image: (row.patient, row.followup) for rows in parts.values() for row in rows}
+    places = {row.image: _place(row) for rows in parts.values() for row in rows}
     patients = {row.patient for row in (*data.split.train, *data.split.validation)}
     told: list[Row] = []
     used: list[Path] = []
@@ -108,7 +108,7 @@ def _read_tables(data: DataFolder) -> tuple[list[Row], list[Path]]:
         except DataError as error:
             print(f"{error} It softens no label.")
             continue
-        if any(places.get(row.image, place) != place for row in rows if (place := _place(row))):
+        if any(places.get(row.image, _place(row)) != _place(row) for row in rows):
             print(f"{table} numbers images of {data.folder} otherwise. It softens no label.")
             continue
         told += [row for row in rows if row.patient in patients]
