@@ -20,7 +20,8 @@ from benchmarks.soak.figures import PLACES, Figure, serve
 from benchmarks.soak.memory import memory
 from benchmarks.soak.overload import crowd, overload
 from benchmarks.soak.reload import reload
-from contract.bundle import find_bundle
+from contract.bundle import find_bundle, seal_bundle
+from contract.seal import read_description
 from service.cores import available_cores
 from service.settings import Settings
 
@@ -47,7 +48,8 @@ def run_reload(request: bytes) -> list[Figure]:
     """10,000 requests while versions come."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
-        shutil.copytree(find_bundle(Settings().model_dir), models / "1")
+        first = shutil.copytree(find_bundle(Settings().model_dir), models / "1")
+        seal_bundle(first, {**read_description(first), "version": "1"})
         with serve(XPRO_MODEL_DIR=str(models)) as service:
             return asyncio.run(reload(service, models, request, 10_000))
 
