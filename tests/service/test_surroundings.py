@@ -53,7 +53,8 @@ def test_ctrl_c_before_the_service_is_ready_ends_it_without_a_traceback():
         time.sleep(delay_s)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        assert process.returncode in (0, 130)
+        # By the signal where it met the source that a dataclass writes: Python then ends so itself.
+        assert process.returncode in (0, 128 + signal.SIGINT, -signal.SIGINT)
         assert "Traceback" not in said
 
 
