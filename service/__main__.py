@@ -66,7 +66,6 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
     import uvicorn
 
     from service.draining import DrainingServer
-    from service.guard import MAX_HEADERS_BYTES
     from service.observability import log_event
     from service.protocol import bounded_protocol
 
@@ -76,10 +75,7 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
         port=settings.port,
         log_config=None,
         access_log=False,
-        # On h11, since httptools drops the body of a request that offers an upgrade, as Java's
-        # client does with h2c on every one.
         http=bounded_protocol(settings.header_timeout_s, settings.upload_timeout_s, connections),
-        h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
         # What a client claims about itself in X-Forwarded-* changes nothing here.
         proxy_headers=False,
         ssl_certfile=settings.tls_cert,

@@ -42,6 +42,8 @@ def create_app(settings: Settings, model: Model, keys: KeyFile | None = None) ->
         lifespan=lambda app: _run(app, settings, model, keys),
         redoc_url=None,
         redirect_slashes=False,
+        # It would hand paths and messages of exceptions to whatever collector the process finds.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for route in app.routes:  # those of the document and its page, which know GET only
         if isinstance(route, Route) and route.methods:

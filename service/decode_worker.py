@@ -28,6 +28,8 @@ TIME_IS_UP: Final = signal.SIGPROF
 """What ends a worker whose file took all of its processor time."""
 OUT_OF_MEMORY: Final = "decode_memory"
 _MIB: Final = 1 << 20
+_ANSWER_AT_ONCE: Final = 128 << 10
+"""Bytes that wait for the end of an answer, so that who waits for it is woken once."""
 _FIRST_FOR_THE_KERNEL: Final = "1000"
 _NO_DISPLAY: Final = np.zeros((0, 0), np.uint8)
 
@@ -42,7 +44,7 @@ def serve(connection: socket.socket, timeout_s: float, memory_mib: int) -> None:
     _confine(memory_mib)
     connection.setblocking(True)
     _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
-    stream = connection.makefile("rwb")
+    stream = connection.makefile("rwb", _ANSWER_AT_ONCE)
     while head := stream.read(TASK_HEAD.size):
         length, size, display_side = TASK_HEAD.unpack(head)
         # Ends the process even inside a decoder that loops. A file is not to blame for a busy

@@ -10,7 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from contract.findings import FINDINGS
@@ -67,14 +73,8 @@ class Metrics:
         )
         for outcome in ("taken", "refused"):
             self.reloads.labels(outcome)
-        probability = Histogram(
-            "xpro_probability",
-            "Probabilities that /predict answered, for watching drift",
-            ("finding",),
-            buckets=_PROBABILITIES,
-            registry=self.registry,
-        )
-        self._probabilities = [probability.labels(finding) for finding in FINDINGS]
+        self.probabilities = ProbabilityCollector()
+        self.registry.register(self.probabilities)
 
     def expect_failures(self, routes: Iterable[str]) -> None:
         """Begin each route's count of failures at 0; else `rate` misses the first."""
@@ -100,13 +100,38 @@ class Metrics:
         """Count a file that could not be decoded, by the code of its InputError."""
         self._decode_failures.labels(code).inc()
 
-    def observe_probabilities(self, probabilities: NDArray[np.float32]) -> None:
-        """Note an answer, float32[14]."""
-        for histogram, value in zip(self._probabilities, probabilities.tolist(), strict=True):
-            histogram.observe(value)
-
     def _histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+
+
+class ProbabilityCollector(Collector):
+    """A histogram for each finding, all 14 counted at once.
+
+    As 14 of the library's they took a thirtieth of the event loop's time.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((len(FINDINGS), len(_PROBABILITIES) + 1), np.int64)
+        self._sums = np.zeros(len(FINDINGS))
+
+    def observe(self, probabilities: NDArray[np.float32]) -> None:
+        """Note an answer, float32[14]."""
+        bins = np.searchsorted(_PROBABILITIES, probabilities)  # the first bound not below it
+        self._counts[np.arange(len(FINDINGS)), bins] += 1
+        self._sums += probabilities
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts up to each bound."""
+        family = HistogramMetricFamily(
+            "xpro_probability",
+            "Probabilities that /predict answered, for watching drift",
+            labels=["finding"],
+        )
+        bounds = [*map(str, _PROBABILITIES), "+Inf"]
+        below = self._counts.cumsum(axis=1).tolist()
+        for finding, counts, total in zip(FINDINGS, below, self._sums.tolist(), strict=True):
+            family.add_metric([finding], list(zip(bounds, counts, strict=True)), total)
+        yield family
 
 
 class StateCollector(Collector):

@@ -6,7 +6,6 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from h11 import LocalProtocolError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -121,11 +120,7 @@ class UnexpectedErrors:
         async def send_and_note(message: Message) -> None:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
-            try:
-                await send(message)
-            except LocalProtocolError as error:
-                # The body turned out to be no HTTP, so the server answered 400 and closed.
-                raise ClientDisconnect from error
+            await send(message)
 
         try:
             await self._app(scope, receive, send_and_note)

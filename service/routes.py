@@ -55,7 +55,7 @@ async def predict(
     async with take_turn(request) as turn:
         decoded = await turn.decode()
         outputs = await turn.infer(decoded)
-    turn.metrics.observe_probabilities(outputs.probabilities)
+    turn.metrics.probabilities.observe(outputs.probabilities)
     answer = _answer(request.state.request_id, turn.model, decoded, outputs)
     if maps:
         by_finding = outputs.activation_maps.transpose(2, 0, 1)

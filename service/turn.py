@@ -33,8 +33,15 @@ class Turn:
         Asking also makes uvicorn read from the socket again. It stops while much of a body lies
         unread, so the first call is what lets later ones notice that the client has gone.
         """
-        if await self._request.is_disconnected():
-            raise ClientDisconnect
+        asking = self._request.receive().__await__()
+        try:
+            # One step instead of `is_disconnected`, which spells out this task to cancel itself.
+            asking.send(None)
+        except StopIteration as answered:
+            if answered.value["type"] == "http.disconnect":
+                raise ClientDisconnect from None
+        finally:
+            asking.close()
 
     async def decode(self, display_side: int = 0) -> DecodedInput:
         """Decode the file; `display_side` as for Decoder.decode."""

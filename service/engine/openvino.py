@@ -48,8 +48,7 @@ class OpenVinoEngine:
             raise ValueError(
                 f"{image.dtype}{list(image.shape)} instead of uint8{list(tensor.shape)}"
             )
-        # `request.infer` would also copy every output into a dictionary.
         tensor[:] = image
-        request.start_async()
-        request.wait()
+        # In this thread: to start it asynchronously would wake one of OpenVINO's and wait for it.
+        request.infer(share_outputs=True)
         return Outputs(*(request.get_tensor(name).data[0].copy() for name in Outputs._fields))

@@ -245,7 +245,7 @@ def test_empty_lines_before_a_request_are_passed_over(service, lines):
 def test_a_head_too_large_that_comes_in_pieces_is_told_so(service):
     with connect(service) as connection:
         connection.sendall(HEAD)
-        for name in (b"X-A: ", b"X-B: ", b"X-C: "):
+        for name in (b"X-A: ", b"X-B: ", b"X-C: ", b"X-D: "):
             connection.sendall(name + b"x" * 8000 + b"\r\n")
             time.sleep(0.05)
         answer = connection.recv(65536)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from contract.findings import FINDINGS
+from service.metrics import Metrics
 from tests.conftest import ROOT, open_connection, wait_until
 from tests.service.conftest import encode, predict_request, read_metrics
 
@@ -31,6 +33,25 @@ def queries_of_the_dashboard() -> list[str]:
 
 def names_in_dashboard() -> set[str]:
     return {name for query in queries_of_the_dashboard() for name in NAME.findall(query)}
+
+
+def test_probabilities_are_counted_as_the_librarys_own_histograms_count_them():
+    rng = np.random.default_rng(0)
+    answers = rng.random((40, 14), np.float32) ** 4
+    answers[:3] = [[0], [0.5], [1]]  # on bounds
+    metrics, registry = Metrics(), CollectorRegistry()
+    bounds = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    expected = Histogram("xpro_probability", "", ("finding",), buckets=bounds, registry=registry)
+    for answer in answers:
+        metrics.probabilities.observe(answer)
+        for finding, probability in zip(FINDINGS, answer.tolist(), strict=True):
+            expected.labels(finding).observe(probability)
+    assert probability_lines(metrics.registry) == probability_lines(registry)
+
+
+def probability_lines(registry: CollectorRegistry) -> set[str]:
+    lines = generate_latest(registry).decode().splitlines()
+    return {line for line in lines if re.match("xpro_probability_(bucket|count|sum)", line)}
 
 
 def test_an_answer_is_counted_timed_and_its_probabilities_are_noted(start_service, png):

@@ -1,0 +1,85 @@
+"""Requests as bytes: what another server before this one may read otherwise, offers, and haste."""
+
+import socket
+
+import pytest
+
+from tests.service.conftest import predict_request
+from tests.service.test_connections import connect
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+LAST = GET + b"Connection: close\r\n\r\n"
+OFFER = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+
+
+def statuses(service, *pieces: bytes) -> list[int]:
+    """Send pieces, each by itself; return the statuses of all answers until the end."""
+    with connect(service) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return [int(each[:3]) for each in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /health/live HTTP/1.1\r\n\r\n", 400),
+        (GET + b"Host: localhost\r\n\r\n", 400),
+        (b"GET /health/live HTTP/2.0\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /health/live\r\n\r\n", 400),
+        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /health/live HTTP/1.1\nHost: localhost\n\n", 400),
+        (GET + b"X: a\r\n b\r\n\r\n", 400),
+        (GET + b"X : a\r\n\r\n", 400),
+        (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (GET + b"Content-Length: +1\r\n\r\na", 400),
+        (GET + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (GET + b"Transfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n", 400),
+    ],
+)
+def test_a_request_that_is_not_read_in_one_way_only_ends_its_connection(service, head, status):
+    assert statuses(service, head + LAST) == [status]
+
+
+def test_a_probe_of_http_1_0_needs_no_host(service):
+    assert statuses(service, b"GET /health/live HTTP/1.0\r\n\r\n") == [200]
+
+
+def test_headers_behind_a_body_count_for_nothing(service):
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nHost: evil.example\r\n\r\n"
+    assert statuses(service, GET + chunks + LAST) == [200, 200]
+
+
+@pytest.mark.parametrize("size", [1, 40, 100_000])
+def test_an_offer_of_another_protocol_changes_nothing_in_pieces_of_any_size(service, png, size):
+    request = predict_request(png[:3000], OFFER.decode()) + LAST
+    pieces = [request[start : start + size] for start in range(0, len(request), size)]
+    assert statuses(service, *pieces) == [422, 200]
+
+
+def test_many_offers_at_once_are_declined(service):
+    assert statuses(service, 100 * (GET + OFFER + b"\r\n") + LAST) == 101 * [200]
+
+
+def test_what_is_no_http_waits_for_the_answers_to_what_came_before_it(service, png):
+    assert statuses(service, 2 * predict_request(png) + b"no request\r\n\r\n") == [200, 200]
+
+
+def test_a_damaged_body_behind_a_request_leaves_that_its_answer(service, png):
+    damaged = GET.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n"
+    assert statuses(service, predict_request(png) + damaged) == [200]
+
+
+def test_a_damaged_body_is_answered_and_its_request_given_up(service):
+    head, _, _ = predict_request(b"").partition(b"Content-Length")
+    head += b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert statuses(service, head, b"5\r\n--x\r\n\r\n", b"no number\r\n") == [400]
+
+
+def test_who_sends_a_thousand_requests_ahead_gets_some_answers_and_the_end(service):
+    answered = statuses(service, 1000 * (GET + b"\r\n"))
+    assert 200 <= len(answered) < 1000
+    assert set(answered) == {200}
