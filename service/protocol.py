@@ -5,7 +5,6 @@ request has its budget of time in `service.uploads`, one that nobody reads in `s
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Final
 
 import httptools
@@ -13,7 +12,14 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.request_head import Refused, check_head, check_size, invalid, to_origin_form
+from service.request_head import (
+    Refused,
+    check_head,
+    check_size,
+    invalid,
+    to_origin_form,
+    without_offer,
+)
 
 _CHUNKS_OF_ANY_SIZE: Final = 1024
 _MEAN_CHUNK_BYTES: Final = 256
@@ -23,7 +29,10 @@ _REQUESTS_AHEAD: Final = 256
 
 
 class _Flow(FlowControl):
-    """Reads no further while requests wait behind one that is worked on."""
+    """Reads no further while several requests wait behind one that is worked on.
+
+    With one of them it does: nothing else tells that the client has gone.
+    """
 
     behind = False
 
@@ -40,8 +49,10 @@ class _BoundedProtocol(HttpToolsProtocol):
     body_timeout_s: float
     connections_at_most: int
     _answered: RequestResponseCycle | None = None
-    _in_head = _in_body = _broken = False
-    _head_bytes = _body_bytes = _chunks = 0
+    _refused: Refused | None = None
+    """Why nothing more is read."""
+    _in_head = _in_body = False
+    _beside_bodies = _body_bytes = _chunks = 0
     _waiting: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
@@ -60,14 +71,15 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._broken:
+        if self._refused:
             return
         self._unset_keepalive_if_required()
-        self._head_bytes += len(data)  # but for the piece that it begins in
+        # Of heads, lines between chunks and what follows the last; set back in the callbacks.
+        self._beside_bodies += len(data)
         try:
             self._feed(data)
-            if self._in_head:
-                check_size(self._head_bytes)
+            if self._in_head or self._in_body:
+                check_size(self._beside_bodies)
         except (httptools.HttpParserError, Refused) as error:
             self.logger.warning("Invalid HTTP request received.")
             cause = error.__context__ or error  # what a callback raised stands in the context
@@ -81,32 +93,30 @@ class _BoundedProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as offered:
                 # The parser leaves what follows to the protocol that is offered, as Java's client
                 # offers h2c with every request. None is taken (RFC 9110, 7.8): again without it.
-                data = self._head_without_offer() + data[offered.args[0] :]
+                method, version = self.parser.get_method(), self.parser.get_http_version()
+                head = without_offer(method, self.url, version, self.headers)
+                data = head + data[offered.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
-
-    def _head_without_offer(self) -> bytes:
-        version = self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = self._body_bytes = self._chunks = 0
+        self._beside_bodies = self._body_bytes = self._chunks = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # those behind a body come when all has been checked
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        check_head(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        version = self.parser.get_http_version()
+        check_head(self.parser.get_method(), version, self.headers)
         if self.parser.should_upgrade():
             return
         self.url = to_origin_form(self.url, self.headers)
-        self._in_head, self._in_body = False, True
+        self.expect_100_continue &= version == "1.1"  # RFC 9110, section 10.1.1
         super().on_headers_complete()
-        self.flow.behind = bool(self.pipeline)
+        self._in_head, self._in_body = False, True
+        self.flow.behind = len(self.pipeline) > 1
         if len(self.pipeline) > _REQUESTS_AHEAD:
             raise Refused(400, "Wait for answers before sending more requests.")
         _cancel(self._waiting)
@@ -115,6 +125,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
+        self._beside_bodies = 0
         self._body_bytes += len(body)
         if self._chunks > _CHUNKS_OF_ANY_SIZE + self._body_bytes // _MEAN_CHUNK_BYTES:
             raise Refused(400, f"Send chunks of {_MEAN_CHUNK_BYTES} bytes and more.")
@@ -135,42 +146,38 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if not self.flow.write_paused:
             self._end_writing()
-        self.flow.behind = len(self.pipeline) > 1
+        self.flow.behind = len(self.pipeline) > 2
         super().on_response_complete()  # begins a request that was sent ahead
         if self._answered is None or not self._answered.response_complete:
             return
+        if self._refused and not self.transport.is_closing():
+            self._refuse(self._refused)
         idle = not self._in_body and not self.transport.get_write_buffer_size()
         # A body that was answered before its end is dropped as it comes.
         self._wait(self.head_timeout_s if idle else self.body_timeout_s)
 
     def _break_off(self, refused: Refused) -> None:
         """Answer what is no HTTP and close; first come the answers to what was sent before it."""
-        self._broken = True
+        self._refused = refused
         before, broken = self._answered, self.cycle if self._in_body else None
         if broken and self.pipeline:
             self.pipeline.popleft()
         if before and before is not broken and not before.response_complete:
-            last = self.pipeline[0][0] if self.pipeline else before
-            last.keep_alive = False
             return
         if broken:
             _disconnect(broken)
             if broken.response_started:
-                self.transport.close()
+                self._close()
                 return
         self._refuse(refused)
 
     def _refuse(self, refused: Refused) -> None:
-        # With its length: a close with bytes unread resets the connection, and a client that
-        # read on to its end would meet that instead of the answer.
-        body = str(refused).encode("ascii")
-        head = (
-            f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}\r\n"
-            "content-type: text/plain; charset=utf-8\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(refused.answer())
+        self._close()
+
+    def _close(self) -> None:
         self.transport.close()
+        self._wait(self.body_timeout_s)  # for what is still to be taken
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -1,6 +1,7 @@
-"""What the head of a request must be, beyond what llhttp checks."""
+"""What the head of a request must be beyond what llhttp checks, and what is answered else."""
 
 from collections import Counter
+from http import HTTPStatus
 from typing import Final
 
 from service.guard import MAX_HEADERS_BYTES
@@ -17,6 +18,20 @@ class Refused(Exception):
         super().__init__(text)
         self.status = status
 
+    def answer(self) -> bytes:
+        """Return the whole answer, after which the connection is to be closed.
+
+        With its length: a close with bytes unread resets the connection, and a client that read on
+        to its end would meet that instead of the answer.
+        """
+        body = str(self).encode("ascii")
+        head = (
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            "content-type: text/plain; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
 
 def invalid() -> Refused:
     """Return what is said where there is nothing more to say."""
@@ -24,7 +39,7 @@ def invalid() -> Refused:
 
 
 def check_size(count: int) -> None:
-    """Raise Refused where a head that has not ended has more than MAX_HEADERS_BYTES bytes."""
+    """Raise Refused where more than MAX_HEADERS_BYTES came that are no body, and go on."""
     if count > MAX_HEADERS_BYTES:
         limit = f"{MAX_HEADERS_BYTES // 1024} KiB"
         raise Refused(431, f"Send less than {limit} of headers and URL.")
@@ -51,10 +66,21 @@ def check_head(method: bytes, version: str, headers: _Headers) -> None:
 def to_origin_form(url: bytes, headers: _Headers) -> bytes:
     """Return the path and query of a target; a host that it names takes the place of Host.
 
-    Clients send the absolute form to a proxy (RFC 9112, section 3.2.2).
+    Clients send the absolute form to a proxy (RFC 9112, section 3.2.2). Raises Refused for any
+    other form but `*`.
     """
-    if not url.startswith((b"http://", b"https://")):
-        return url
-    authority, _, path = url.partition(b"://")[2].partition(b"/")
-    headers[:] = [(b"host", authority), *(each for each in headers if each[0] != b"host")]
-    return b"/" + path
+    scheme, named, rest = url.partition(b"://")
+    if named and scheme.lower() in (b"http", b"https"):
+        authority, _, path = rest.partition(b"/")
+        headers[:] = [(b"host", authority), *(each for each in headers if each[0] != b"host")]
+        url = b"/" + path
+    if (url != b"*" and not url.startswith(b"/")) or b"#" in url:
+        raise invalid()
+    return url
+
+
+def without_offer(method: bytes, url: bytes, version: str, headers: _Headers) -> bytes:
+    """Return a head anew, without the Upgrade that it offers (RFC 9110, section 7.8)."""
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    lines += [b"%b: %b" % header for header in headers if header[0] != b"upgrade"]
+    return b"\r\n".join([*lines, b"", b""])

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.service.conftest import predict_request
+from tests.conftest import wait_until
+from tests.service.conftest import predict_request, read_metrics
 from tests.service.test_connections import connect
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
@@ -64,13 +65,62 @@ def test_many_offers_at_once_are_declined(service):
     assert statuses(service, 100 * (GET + OFFER + b"\r\n") + LAST) == 101 * [200]
 
 
-def test_what_is_no_http_waits_for_the_answers_to_what_came_before_it(service, png):
-    assert statuses(service, 2 * predict_request(png) + b"no request\r\n\r\n") == [200, 200]
+@pytest.mark.parametrize("wrong", [b"no request\r\n\r\n", b"GET x://a HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_what_is_no_http_waits_for_the_answers_to_what_came_before_it(service, png, wrong):
+    request = predict_request(png)
+    assert statuses(service, 2 * request + wrong) == [200, 200, 400]
+    assert statuses(service, request + GET + b"\r\n" + wrong) == [200, 200, 400]
+    assert statuses(service, request, wrong) == [200, 400]
 
 
 def test_a_damaged_body_behind_a_request_leaves_that_its_answer(service, png):
     damaged = GET.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n"
-    assert statuses(service, predict_request(png) + damaged) == [200]
+    assert statuses(service, predict_request(png) + damaged) == [200, 400]
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"0\r\n", b"1;", b"1;x="])
+@pytest.mark.parametrize("method", [b"GET /health/live", b"POST /predict"])
+def test_lines_between_and_behind_chunks_are_limited_as_a_head_is(service, endless, method):
+    """They would be kept, or read for nothing, for as long as a body may take."""
+    head = GET.replace(b"GET /health/live", method) + b"Transfer-Encoding: chunked\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n1\r\nx\r\n"
+    with connect(service) as connection, pytest.raises(ConnectionError):
+        connection.sendall(head + endless + 30_000_000 * b"a")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"HTTP://localhost/health/live", 200),
+        (b"HTTP://evil.example/health/live", 421),
+        (b"http://localhost", 200),
+        (b"http://localhost?x", 421),
+        (b"ftp://localhost/health/live", 400),
+        (b"/health/live#x", 400),
+        (b"?x", 400),
+        (b"//health/live", 404),
+    ],
+)
+def test_a_target_is_read_as_it_stands_or_refused(service, target, status):
+    head = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % target
+    assert statuses(service, head) == [status]
+
+
+def test_who_speaks_http_1_0_is_not_told_to_continue(service, png):
+    request = predict_request(png, "Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert statuses(service, request) == [200]
+
+
+def test_who_leaves_with_a_request_sent_behind_is_not_worked_for(start_service, large_png):
+    """Two streams take four files at once; of the others none should be begun."""
+    request = predict_request(large_png) + GET + b"\r\n"
+    with start_service(XPRO_STREAMS="1") as service:
+        for _ in range(8):
+            with connect(service) as connection:
+                connection.sendall(request)
+        wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 0, seconds=60)
+        counted = read_metrics(service)
+    assert counted['xpro_requests_total{code="client_gone",route="/predict"}'] >= 4
 
 
 def test_a_damaged_body_is_answered_and_its_request_given_up(service):
@@ -80,6 +130,7 @@ def test_a_damaged_body_is_answered_and_its_request_given_up(service):
 
 
 def test_who_sends_a_thousand_requests_ahead_gets_some_answers_and_the_end(service):
-    answered = statuses(service, 1000 * (GET + b"\r\n"))
+    *answered, last = statuses(service, 1000 * (GET + b"\r\n"))
     assert 200 <= len(answered) < 1000
     assert set(answered) == {200}
+    assert last == 400
