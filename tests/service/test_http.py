@@ -4,9 +4,8 @@ import socket
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import open_connection, wait_until
 from tests.service.conftest import predict_request, read_metrics
-from tests.service.test_connections import connect
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 LAST = GET + b"Connection: close\r\n\r\n"
@@ -15,7 +14,7 @@ OFFER = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 
 def statuses(service, *pieces: bytes) -> list[int]:
     """Send pieces, each by itself; return the statuses of all answers until the end."""
-    with connect(service) as connection:
+    with open_connection(service.url) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             connection.sendall(piece)
@@ -86,7 +85,7 @@ def test_lines_between_and_behind_chunks_are_limited_as_a_head_is(service, endle
     """They would be kept, or read for nothing, for as long as a body may take."""
     head = GET.replace(b"GET /health/live", method) + b"Transfer-Encoding: chunked\r\n"
     head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n1\r\nx\r\n"
-    with connect(service) as connection, pytest.raises(ConnectionError):
+    with open_connection(service.url) as connection, pytest.raises(ConnectionError):
         connection.sendall(head + endless + 30_000_000 * b"a")
 
 
@@ -118,7 +117,7 @@ def test_who_leaves_with_a_request_sent_behind_is_not_worked_for(start_service, 
     request = predict_request(large_png) + GET + b"\r\n"
     with start_service(XPRO_STREAMS="1") as service:
         for _ in range(8):
-            with connect(service) as connection:
+            with open_connection(service.url) as connection:
                 connection.sendall(request)
         wait_until(lambda: read_metrics(service)["xpro_line_requests"] == 0, seconds=60)
         counted = read_metrics(service)
