@@ -105,10 +105,7 @@ class Metrics:
 
 
 class ProbabilityCollector(Collector):
-    """A histogram for each finding, all 14 counted at once.
-
-    As 14 of the library's they took a thirtieth of the event loop's time.
-    """
+    """A histogram for each finding; all 14 are counted at once, in the event loop's time."""
 
     def __init__(self) -> None:
         self._counts = np.zeros((len(FINDINGS), len(_PROBABILITIES) + 1), np.int64)

@@ -23,7 +23,7 @@ from service.request_head import (
 
 _CHUNKS_OF_ANY_SIZE: Final = 1024
 _MEAN_CHUNK_BYTES: Final = 256
-"""Of those beyond: each chunk costs some us whatever its size, and others have to wait."""
+"""Of those beyond: each chunk is a call whatever its size, for which others have to wait."""
 _REQUESTS_AHEAD: Final = 256
 """Sent behind one that is still worked on."""
 
@@ -146,7 +146,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if not self.flow.write_paused:
             self._end_writing()
-        self.flow.behind = len(self.pipeline) > 2
+        self.flow.behind = len(self.pipeline) > 2  # one of which begins now
         super().on_response_complete()  # begins a request that was sent ahead
         if self._answered is None or not self._answered.response_complete:
             return

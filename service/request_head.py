@@ -1,4 +1,4 @@
-"""What the head of a request must be beyond what llhttp checks, and what is answered else."""
+"""What the head of a request must be beyond what llhttp checks, and the answer where it is not."""
 
 from collections import Counter
 from http import HTTPStatus
@@ -39,7 +39,7 @@ def invalid() -> Refused:
 
 
 def check_size(count: int) -> None:
-    """Raise Refused where more than MAX_HEADERS_BYTES came that are no body, and go on."""
+    """Raise Refused where more than MAX_HEADERS_BYTES bytes came in a row that are no body."""
     if count > MAX_HEADERS_BYTES:
         limit = f"{MAX_HEADERS_BYTES // 1024} KiB"
         raise Refused(431, f"Send less than {limit} of headers and URL.")

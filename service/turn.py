@@ -35,7 +35,7 @@ class Turn:
         """
         asking = self._request.receive().__await__()
         try:
-            # One step instead of `is_disconnected`, which spells out this task to cancel itself.
+            # One step by hand: for that `is_disconnected` has anyio write out this task each time.
             asking.send(None)
         except StopIteration as answered:
             if answered.value["type"] == "http.disconnect":

@@ -120,7 +120,7 @@ def test_a_body_for_a_path_that_takes_none_is_not_waited_for(hasty, kept):
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"64\r\n" + 100 * b"x" + b"\r\n"])
 @pytest.mark.parametrize("head", [HEAD, HEAD.replace(b"GET /health/live", b"POST /predict")])
 def test_tiny_chunks_are_cut_off_before_they_hold_others_up(service, head, piece):
-    """Each costs the service as much as a large one; 2 million of them some ten seconds."""
+    """Each costs the service a call, as a large one does."""
     head += b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(service) as connection, pytest.raises(ConnectionError):
         connection.sendall(head + 12_000_000 // len(piece) * piece)

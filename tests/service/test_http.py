@@ -113,7 +113,7 @@ def test_who_speaks_http_1_0_is_not_told_to_continue(service, png):
 
 
 def test_who_leaves_with_a_request_sent_behind_is_not_worked_for(start_service, large_png):
-    """Two streams take four files at once; of the others none should be begun."""
+    """One stream takes two files at once; most of the others are not begun."""
     request = predict_request(large_png) + GET + b"\r\n"
     with start_service(XPRO_STREAMS="1") as service:
         for _ in range(8):

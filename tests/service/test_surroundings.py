@@ -32,6 +32,17 @@ def test_a_start_asks_no_other_host_and_leaves_nothing_in_the_home_folder(start_
     assert list(home.iterdir()) == []
 
 
+def test_an_environment_that_asks_for_telemetry_gets_none(start_service):
+    """FastAPI would send each request's path to that address, or warn that it cannot."""
+    asked = {
+        "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    }
+    with start_service(**asked) as service:
+        assert service.client.get("/health").status_code == 200
+        assert "telemetry" not in service.log()
+
+
 def test_without_a_home_folder_the_service_starts(tmp_path, png):
     class HomelessService(Service):
         command = ("env", "-u", "HOME", "-u", "USER", sys.executable, "-m", "service")
