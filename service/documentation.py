@@ -5,9 +5,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from service.guard import needed_scope
+from service.multipart import PART
 from service.problem_examples import OF_ANY_PATH, OF_KEYS, describe_problem
 from service.schemas import EXAMPLES, Prediction, Problem
-from service.uploads import PART
 
 _REQUEST_ID: Final = {"description": "as in the log", "schema": {"type": "string"}}
 Responses = dict[int | str, dict[str, Any]]

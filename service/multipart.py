@@ -1,82 +1,154 @@
-"""A multipart form of one file, parsed in memory; a body that would stall the parser is refused."""
+"""A multipart form, piece by piece -> the content of its one file, in memory only."""
 
-from collections.abc import AsyncGenerator
 from typing import Final
 
-from starlette.datastructures import Headers
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
-FALSE_END: Final = "A line begins with the boundary and goes on."
+PART: Final = "file"
 
 
-class FormParser(MultiPartParser):
-    """Parses a form that holds one file and nothing else.
+class FormError(Exception):
+    """A form that is damaged or holds anything but one file; `code` says which."""
 
-    `begun`, `complete`: whether its first and its last boundary were met. `parse` raises
-    MultiPartException for another form, and for a line of a part that begins with the boundary.
+    def __init__(
+        self,
+        detail: str = "The multipart body is cut short or is damaged.",
+        code: str = "malformed_multipart",
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class Form:
+    """Takes a form (RFC 7578) that holds one file, named PART, and nothing else.
+
+    Its file name is never used. Raises FormError for another form, as soon as that is known.
     """
 
-    # Never reached, so that no upload is spooled to a disk.
-    spool_max_size = 1 << 62
-    begun = False
-    complete = False
+    def __init__(self, boundary: bytes) -> None:
+        self._begun = self._in_head = self._ended = False
+        self._name = self._value = self._disposition = b""
+        self._file: list[memoryview] | None = None
+        self._false_ends = _FalseEnds(boundary)
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._take_name,
+                    "on_header_value": self._take_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._end_head,
+                    "on_part_data": self._take_content,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise FormError from error
 
-    def __init__(self, boundary: bytes, body: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(
-            _content_type(boundary),
-            _without_false_ends(body, boundary),
-            max_files=1,
-            max_fields=0,
-            max_part_size=1,
-        )
+    def write(self, piece: bytes) -> None:
+        """Take the next piece of the body."""
+        self._false_ends.check(piece)
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            if not self._begun:
+                # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
+                detail = "The body does not begin with the boundary that Content-Type names."
+                raise FormError(detail) from error
+            if self._in_head:
+                detail = "The part has a damaged header, more than 8 headers, or one too long."
+                raise FormError(detail) from error
+            raise FormError from error
 
-    def on_part_begin(self) -> None:
-        """Note that there is a part."""
-        self.begun = True
-        super().on_part_begin()
+    def close(self) -> bytes:
+        """Return the content of the file after the last piece."""
+        if not self._ended:
+            raise FormError
+        if self._file is None:
+            raise _no_file()
+        return b"".join(self._file)
 
-    def on_end(self) -> None:
-        """Note that the form is whole."""
-        self.complete = True
+    def _begin_part(self) -> None:
+        self._begun = self._in_head = True
+        self._disposition = b""
+
+    def _take_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _take_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _end_head(self) -> None:
+        self._in_head = False
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise FormError("The part's Content-Disposition has no name=; call it 'file'.")
+        if b"filename" not in options:
+            detail = (
+                "Send one part named 'file' and no other, with filename= (filename*= does not "
+                "count)."
+            )
+            raise FormError(detail, "unexpected_part")
+        if self._file is not None:
+            raise FormError("Send exactly one file in a request.", "several_files")
+        if options[b"name"] != PART.encode():
+            raise _no_file()
+        self._file = []
+
+    def _take_content(self, data: bytes, start: int, end: int) -> None:
+        assert self._file is not None, "content before the end of its headers"
+        self._file.append(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        self._ended = True
 
 
-def _content_type(boundary: bytes) -> Headers:
-    """Return a Content-Type with the boundary and without the client's charset.
-
-    Python keeps the name of every charset that it was asked for and does not know, for good.
-    """
-    quoted = boundary.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return Headers(raw=[(b"content-type", b'multipart/form-data; boundary="' + quoted + b'"')])
-
-
-async def _without_false_ends(
-    body: AsyncGenerator[bytes, None], boundary: bytes
-) -> AsyncGenerator[bytes, None]:
-    """Yield the body; refuse a line that starts with the boundary but has more text after it.
+class _FalseEnds:
+    """Finds lines that start with the boundary but have more text after it.
 
     No part may hold one (RFC 2046, 5.1.1), and python-multipart reads on from it byte by byte: a
     file of nothing else would keep the event loop for seconds. Blanks after a boundary, which
     mail may add, are refused with it.
     """
-    delimiter = b"\r\n--" + boundary
-    ended, tail = False, b""
-    async for chunk in body:
-        if not ended:
-            seam = tail + chunk[: len(delimiter) + 2]
-            ended = any(_check(part, delimiter) for part in (seam, chunk))
-            tail = (tail + chunk[-len(delimiter) - 1 :])[-len(delimiter) - 1 :]
-        yield chunk
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        self._tail = b""
+        self._ended = False
+
+    def check(self, piece: bytes) -> None:
+        """Look through the next piece of a body, and over its seam with the one before.
+
+        Raises FormError for a false end. What follows the end of the form may be anything.
+        """
+        if self._ended:
+            return
+        beyond = len(self._delimiter) + 2
+        seam = self._tail + piece[:beyond]
+        self._ended = self._find_end(seam) or self._find_end(piece)
+        self._tail = (self._tail + piece[1 - beyond :])[1 - beyond :]
+
+    def _find_end(self, data: bytes) -> bool:
+        """Return whether the form ends in `data`."""
+        at = data.find(self._delimiter)
+        while at >= 0:
+            end = at + len(self._delimiter)
+            follows = data[end : end + 2]
+            if follows == b"--":
+                return True
+            if len(follows) == 2 and follows != b"\r\n":
+                detail = "A line within the file begins with the boundary; choose another."
+                raise FormError(detail)
+            at = data.find(self._delimiter, end)
+        return False
 
 
-def _check(data: bytes, delimiter: bytes) -> bool:
-    """Return whether the form ends in `data`; raises MultiPartException for a false end."""
-    at = data.find(delimiter)
-    while at >= 0:
-        end = at + len(delimiter)
-        follows = data[end : end + 2]
-        if follows == b"--":
-            return True
-        if len(follows) == 2 and follows != b"\r\n":
-            raise MultiPartException(FALSE_END)
-        at = data.find(delimiter, end)
-    return False
+def _no_file() -> FormError:
+    return FormError("Send one part named 'file' that holds the image.", "missing_file")

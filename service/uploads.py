@@ -8,14 +8,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from service.multipart import FALSE_END, FormParser
+from service.multipart import Form, FormError
 from service.scheduling import LineFull
 
-PART: Final = "file"
 _MIB: Final = 1 << 20
 _ROOM_RETRY_S: Final = 2
 _MULTIPART_OVERHEAD: Final = 64 * 1024
@@ -88,43 +85,32 @@ class Uploads:
             self._hold(request, -count)
 
     async def _read_form(self, request: Request, taken: list[int]) -> bytes:
-        media_type, options = parse_options_header(request.headers.get("content-type"))
-        if media_type != b"multipart/form-data":
-            raise UploadError(
-                415,
-                "not_multipart",
-                "Send multipart/form-data with one part named 'file', as curl -F file=@image.png "
-                "does.",
-            )
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            detail = "Send the body as it is, without Content-Encoding."
-            raise UploadError(415, "encoded_body", detail, {"Accept-Encoding": "identity"})
-        if not (boundary := options.get(b"boundary")):
-            detail = "Content-Type names no boundary; let your HTTP library write this header."
-            raise _malformed(detail)
-        parser = FormParser(boundary, self._bounded(request, taken))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await _single_file(await parser.parse(), complete=parser.complete)
-        except TimeoutError as error:
-            detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
-            raise UploadError(408, "upload_timeout", detail, {"Connection": "close"}) from error
-        except MultiPartException as error:
-            raise _explain(error, begun=parser.begun) from error
-
-    async def _bounded(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
-        """Yield the body, refused as soon as its declared or received length passes a limit."""
+        boundary = _find_boundary(request)
         declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self._max_body:
             raise self._too_large()
+        try:
+            form = Form(boundary)
+            async with asyncio.timeout(self._timeout_s):
+                async for piece in self._bounded(request, taken):
+                    form.write(piece)
+            return form.close()
+        except TimeoutError as error:
+            detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
+            raise UploadError(408, "upload_timeout", detail, {"Connection": "close"}) from error
+        except FormError as error:
+            raise UploadError(400, error.code, str(error)) from error
+
+    async def _bounded(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
+        """Yield the body, refused as soon as what has arrived passes a limit."""
         received = 0
-        async for chunk in request.stream():
-            received += len(chunk)
+        async for piece in request.stream():
+            received += len(piece)
             if received > self._max_body:
                 raise self._too_large()
-            taken.append(len(chunk))
-            self._take(request, len(chunk))
-            yield chunk
+            taken.append(len(piece))
+            self._take(request, len(piece))
+            yield piece
 
     def _take(self, request: Request, count: int) -> None:
         """Hold bytes; raises LineFull where they are more than there is room for."""
@@ -152,34 +138,18 @@ class Uploads:
         )
 
 
-async def _single_file(form: FormData, *, complete: bool) -> bytes:
-    if not complete:
-        raise _malformed()
-    upload = form.get(PART)
-    if not isinstance(upload, UploadFile):
-        raise UploadError(400, "missing_file", "Send one part named 'file' that holds the image.")
-    data = await upload.read()
-    await upload.close()
-    return data
-
-
-def _explain(error: MultiPartException, *, begun: bool) -> UploadError:
-    if error.message.startswith("Too many files"):
-        return UploadError(400, "several_files", "Send exactly one file in a request.")
-    if error.message.startswith(("Too many fields", "Part exceeded")):
+def _find_boundary(request: Request) -> bytes:
+    """Return the boundary of a form; raises UploadError where the headers tell of another body."""
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
         detail = (
-            "Send one part named 'file' and no other, with filename= (filename*= does not count)."
+            "Send multipart/form-data with one part named 'file', as curl -F file=@image.png does."
         )
-        return UploadError(400, "unexpected_part", detail)
-    if error.message == FALSE_END:
-        return _malformed("A line within the file begins with the boundary; choose another.")
-    if str(error.__cause__).startswith("Maximum header"):
-        return _malformed("The part has more than 8 headers, or one too long; send fewer.")
-    if not begun:
-        # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
-        return _malformed("The body does not begin with the boundary that Content-Type names.")
-    return _malformed()
-
-
-def _malformed(detail: str = "The multipart body is cut short or is damaged.") -> UploadError:
-    return UploadError(400, "malformed_multipart", detail)
+        raise UploadError(415, "not_multipart", detail)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        detail = "Send the body as it is, without Content-Encoding."
+        raise UploadError(415, "encoded_body", detail, {"Accept-Encoding": "identity"})
+    if not (boundary := options.get(b"boundary")):
+        detail = "Content-Type names no boundary; let your HTTP library write this header."
+        raise UploadError(400, "malformed_multipart", detail)
+    return boundary

@@ -1,31 +1,61 @@
-"""False ends of a form: found however a body is cut, and no true one is taken for false."""
-
-import asyncio
+"""Forms: the file and no other bytes, and false ends found, however a body is cut."""
 
 import pytest
-from starlette.formparsers import MultiPartException
 
-from service.multipart import _without_false_ends
+from service.multipart import Form, FormError
 
-WHOLE = b"\r\n--bound\r\nhead\r\n\r\nfile -- \r\n--boun\r\n--bound--\r\nand \r\n--bound more"
-
-
-def pass_through(body: bytes, size: int) -> bytes:
-    """Send a body in pieces of this size through the check for false ends."""
-
-    async def pieces():
-        for start in range(0, len(body), size):
-            yield body[start : start + size]
-
-    async def collect() -> bytes:
-        return b"".join([piece async for piece in _without_false_ends(pieces(), b"bound")])
-
-    return asyncio.run(collect())
+FILE = b"file -- \r\n--boun\r\n--\r\n\r\n-bound"
+HEAD = (
+    b'Content-Type: image/png\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+)
+BEHIND = b"\r\nand \r\n--bound more"
+WHOLE = b"--bound\r\n" + HEAD + FILE + b"\r\n--bound--" + BEHIND
+SIZES = range(1, len(WHOLE) + 1)
 
 
-@pytest.mark.parametrize("size", range(1, len(WHOLE) + 1))
-def test_a_form_passes_and_a_false_end_in_it_does_not_in_pieces_of_any_size(size):
-    assert pass_through(WHOLE, size) == WHOLE
+def read(body: bytes, size: int) -> bytes:
+    """Send a body in pieces of this size."""
+    form = Form(b"bound")
+    for start in range(0, len(body), size):
+        form.write(body[start : start + size])
+    return form.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_file_is_read_to_the_byte_in_pieces_of_any_size(size):
+    assert read(WHOLE, size) == FILE
+    assert read(WHOLE.replace(FILE, b""), size) == b""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_false_end_is_found_in_pieces_of_any_size(size):
     for false in (b"\r\n--bound more", b"\r\n--bound-\r", b"\r\n--bound\n"):
-        with pytest.raises(MultiPartException):
-            pass_through(WHOLE.replace(b"file", false), size)
+        with pytest.raises(FormError, match="begins with the boundary"):
+            read(WHOLE.replace(FILE, false), size)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (WHOLE[: -len(BEHIND) - 1], "malformed_multipart"),
+        (WHOLE.replace(b'name="file"; ', b""), "malformed_multipart"),
+        (WHOLE.replace(b"Content-Disposition", b"Content Disposition"), "malformed_multipart"),
+        (WHOLE.replace(b'; filename="a"', b""), "unexpected_part"),
+        (WHOLE.replace(b'"file"', b'"image"'), "missing_file"),
+        (b"--bound--", "missing_file"),
+        (WHOLE.replace(FILE, FILE + b"\r\n--bound\r\n" + HEAD), "several_files"),
+    ],
+    ids=["cut", "no name", "blank in a name", "a field", "another name", "no part", "two files"],
+)
+@pytest.mark.parametrize("size", [1, 7, len(WHOLE)])
+def test_what_is_no_form_of_one_file_is_refused_by_what_it_is(body, code, size):
+    with pytest.raises(FormError) as refused:
+        read(body, size)
+    assert refused.value.code == code
+
+
+def test_a_second_file_is_refused_before_its_content_has_come():
+    form = Form(b"bound")
+    form.write(WHOLE[: WHOLE.index(FILE)] + FILE)
+    with pytest.raises(FormError, match="exactly one"):
+        form.write(b"\r\n--bound\r\n" + HEAD)
