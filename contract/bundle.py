@@ -8,6 +8,7 @@ people). `openvino/` holds the same network in INT8, where that lost next to not
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -69,7 +70,7 @@ class Bundle:
         """Side of the square input in pixels."""
         return int(self.description["input_size"])
 
-    @property
+    @cached_property
     def thresholds(self) -> tuple[float, ...]:
         """Per finding, the probability from which it is called positive."""
         return tuple(float(finding["threshold"]) for finding in self.description["findings"])

@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ class Worker:
             )
             with _block_sigterm():
                 self._process.start()
+        self._end = select.poll()
+        self._end.register(self._process.sentinel, select.POLLIN)
         # Opened anew: to read only, and at a place of its own.
         with Path(f"/proc/self/fd/{memory.fileno()}").open("rb", 0) as readable:
             socket.send_fds(self._socket, [b"m"], [readable.fileno()])
@@ -117,7 +120,7 @@ class Worker:
 
     def is_alive(self) -> bool:
         """Return whether the process runs."""
-        return self._process.is_alive()
+        return not self._end.poll(0)  # a tenth of what multiprocessing takes to find out
 
     def is_worn(self) -> bool:
         """Return whether it has refused so many files that another should take its place."""

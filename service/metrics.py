@@ -25,7 +25,9 @@ from service.state import State
 
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 # Closer where most radiographs lie.
-_PROBABILITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_PROBABILITIES: Final = np.array(
+    (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+)
 
 
 class Metrics:
@@ -124,7 +126,7 @@ class ProbabilityCollector(Collector):
             "Probabilities that /predict answered, for watching drift",
             labels=["finding"],
         )
-        bounds = [*map(str, _PROBABILITIES), "+Inf"]
+        bounds = [*map(str, _PROBABILITIES.tolist()), "+Inf"]
         below = self._counts.cumsum(axis=1).tolist()
         for finding, counts, total in zip(FINDINGS, below, self._sums.tolist(), strict=True):
             family.add_metric([finding], list(zip(bounds, counts, strict=True)), total)

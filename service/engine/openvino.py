@@ -49,6 +49,5 @@ class OpenVinoEngine:
                 f"{image.dtype}{list(image.shape)} instead of uint8{list(tensor.shape)}"
             )
         tensor[:] = image
-        # In this thread: to start it asynchronously would wake one of OpenVINO's and wait for it.
         request.infer(share_outputs=True)
         return Outputs(*(request.get_tensor(name).data[0].copy() for name in Outputs._fields))
