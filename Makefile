@@ -8,7 +8,7 @@ IN_SERVICE = .venv-run/bin/python
 IN_DEV = .venv/bin/python
 
 .PHONY: help run test test-importers chromium programs check format openapi train image image-test \
-	requests bench bench-page bench-resize bench-peers bench-recipes bench-choices fuzz soak sbom audit lock clean
+	requests bench bench-page bench-resize bench-png bench-peers bench-recipes bench-choices fuzz soak sbom audit lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -69,6 +69,9 @@ bench-page: .venv/ready  ## time from a drop to the first bars, at a service tha
 
 bench-resize: .venv/ready  ## the resize to the network's input beside Pillow's
 	$(IN_DEV) -m benchmarks.resize
+
+bench-png: .venv/ready  ## reading of PNG beside libpng
+	$(IN_DEV) -m benchmarks.png
 
 bench-peers: .venv/ready .venv-peers/ready  ## the same network behind FastAPI, BentoML, LitServe, Ray Serve (20 minutes)
 	@$(IN_DEV) -m benchmarks.peers $(ARGS)

@@ -25,9 +25,9 @@ _CASES: Final = (
 _ROUNDS: Final = 40
 
 
-def main() -> int:
-    """Print the table from a process that has the environment of a decoding worker."""
-    command = [sys.executable, "-c", "from benchmarks.resize import print_table; print_table()"]
+def run_as_worker(module: str) -> int:
+    """Call a module's print_table in a process that has the environment of a decoding worker."""
+    command = [sys.executable, "-c", f"import {module}; {module}.print_table()"]
     environment = {**os.environ, **WORKER_ENVIRONMENT}
     return subprocess.run(command, check=False, env=environment).returncode
 
@@ -42,8 +42,8 @@ def print_table() -> None:
         image = Image.fromarray(pixels)
         rounds = [
             (
-                _time(resize, pixels, SIZE, SIZE),
-                _time(image.resize, (SIZE, SIZE), Image.Resampling.BILINEAR),
+                time_cpu_ms(resize, pixels, SIZE, SIZE),
+                time_cpu_ms(image.resize, (SIZE, SIZE), Image.Resampling.BILINEAR),
             )
             for _ in range(_ROUNDS)
         ]
@@ -52,7 +52,7 @@ def print_table() -> None:
         print(f"| {width} x {height}, {bits} bits | {figures} |")
 
 
-def _time(work: Callable[..., Any], *arguments: Any) -> float:
+def time_cpu_ms(work: Callable[..., Any], *arguments: Any) -> float:
     """Return the milliseconds of CPU time that a call takes."""
     started = time.process_time()
     work(*arguments)
@@ -60,4 +60,4 @@ def _time(work: Callable[..., Any], *arguments: Any) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_worker("benchmarks.resize"))

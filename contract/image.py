@@ -3,9 +3,7 @@
 import io
 from typing import Final, Literal
 
-import imagecodecs
 import numpy as np
-from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -14,18 +12,16 @@ from contract.codestream import (
     Frame,
     find_end,
     is_jpeg_ls,
-    png_chunks_before_image,
     read_jpeg_frame,
-    read_png_frame,
 )
 from contract.errors import (
     DamagedFile,
     InputError,
     InputWarning,
-    SeveralFrames,
     UnsupportedPixels,
 )
 from contract.limits import Pixels, check_size
+from contract.png import read_png
 
 Grey = tuple[Pixels, int, list[InputWarning]]
 
@@ -48,7 +44,7 @@ def read_image(data: bytes, file_format: Literal["PNG", "JPEG"]) -> Grey:
     """
     warnings: list[InputWarning] = []
     if file_format == "PNG":
-        samples, bits = _decode_png(data)
+        samples, bits = read_png(data)
     else:
         samples, bits = _decode_jpeg(data, warnings), 8
     pixels = to_grey(samples, warnings)
@@ -67,31 +63,6 @@ def to_grey(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
     if channels in (1, 2):
         return np.ascontiguousarray(samples[:, :, 0])
     return _luma(samples, warnings)
-
-
-def _decode_png(data: bytes) -> tuple[Pixels, int]:
-    frame = read_png_frame(data)
-    check_size(frame.width, frame.height)
-    chunks = png_chunks_before_image(data)
-    if b"acTL" in chunks:
-        raise SeveralFrames("The PNG is animated; send one still image.")
-    opaque_grey_8 = (frame.components, frame.bits) == (1, 8) and b"tRNS" not in chunks
-    try:
-        samples = _decode_grey_8(data, frame) if opaque_grey_8 else imagecodecs.png_decode(data)
-    except (imagecodecs.PngError, ValueError) as error:
-        raise DamagedFile("The PNG is cut short or is damaged; export it again.") from error
-    return samples, frame.bits
-
-
-def _decode_grey_8(data: bytes, frame: Frame) -> NDArray[np.uint8]:
-    """Decode the usual radiograph in half of the time that libpng takes."""
-    try:
-        samples: NDArray[np.uint8] = decode_image_png_u8(data, (frame.height, frame.width), "mono")
-    except MemoryError:
-        raise
-    except Exception as error:  # it has no kind of its own
-        raise ValueError from error
-    return samples[:, :, 0]
 
 
 def warn_of_lost_rows(samples: Pixels, bits: int, warnings: list[InputWarning]) -> None:
@@ -158,6 +129,9 @@ def _luma(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
     for top in range(0, len(samples), _STRIP_ROWS):
         strip = samples[top : top + _STRIP_ROWS]
         red, green, blue = (np.ascontiguousarray(strip[:, :, channel]) for channel in range(3))
+        if np.array_equal(red, green) and np.array_equal(green, blue):  # grey stored as colour
+            luma[top : top + _STRIP_ROWS] = red
+            continue
         brightest = np.maximum(np.maximum(red, green), blue)
         darkest = np.minimum(np.minimum(red, green), blue)
         spread = max(spread, int((brightest - darkest).max()))
