@@ -1,5 +1,6 @@
 """A multipart form, piece by piece -> the content of its one file, in memory only."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from python_multipart.exceptions import FormParserError
@@ -20,72 +21,75 @@ class FormError(Exception):
         self.code = code
 
 
-class Form:
-    """Takes a form (RFC 7578) that holds one file, named PART, and nothing else.
+async def read_file(boundary: bytes, body: AsyncIterator[bytes]) -> bytes:
+    """Return the content of the one file of a form (RFC 7578), named PART, from its body in pieces.
 
-    Its file name is never used. Raises FormError for another form, as soon as that is known.
+    Raises FormError for a form that is damaged or holds anything else, as soon as that is known.
     """
+    # Apart from its parser: two that hold each other would keep the body until garbage is sought.
+    form, false_ends = _Form(), _FalseEnds(boundary)
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": form.begin_part,
+                "on_header_field": form.take_name,
+                "on_header_value": form.take_value,
+                "on_header_end": form.end_header,
+                "on_headers_finished": form.end_head,
+                "on_part_data": form.take_content,
+                "on_end": form.end,
+            },
+        )
+        async for piece in body:
+            false_ends.check(piece)
+            parser.write(piece)
+    except FormParserError as error:
+        raise form.explain() from error
+    return form.content()
 
-    def __init__(self, boundary: bytes) -> None:
+
+class _Form:
+    """What a parser has found so far."""
+
+    def __init__(self) -> None:
         self._begun = self._in_head = self._ended = False
         self._name = self._value = self._disposition = b""
         self._file: list[memoryview] | None = None
-        self._false_ends = _FalseEnds(boundary)
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": self._take_name,
-                    "on_header_value": self._take_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._end_head,
-                    "on_part_data": self._take_content,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise FormError from error
 
-    def write(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        self._false_ends.check(piece)
-        try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            if not self._begun:
-                # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
-                detail = "The body does not begin with the boundary that Content-Type names."
-                raise FormError(detail) from error
-            if self._in_head:
-                detail = "The part has a damaged header, more than 8 headers, or one too long."
-                raise FormError(detail) from error
-            raise FormError from error
-
-    def close(self) -> bytes:
-        """Return the content of the file after the last piece."""
+    def content(self) -> bytes:
+        """Return the content of the file after the whole body."""
         if not self._ended:
             raise FormError
         if self._file is None:
             raise _no_file()
         return b"".join(self._file)
 
-    def _begin_part(self) -> None:
+    def explain(self) -> FormError:
+        """Tell what the parser stopped at."""
+        if not self._begun:
+            # RFC 2046, section 5.1.1, allows text before it; python-multipart does not.
+            return FormError("The body does not begin with the boundary that Content-Type names.")
+        if self._in_head:
+            return FormError("The part has a damaged header, more than 8 headers, or one too long.")
+        return FormError()
+
+    def begin_part(self) -> None:
         self._begun = self._in_head = True
         self._disposition = b""
 
-    def _take_name(self, data: bytes, start: int, end: int) -> None:
+    def take_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
 
-    def _take_value(self, data: bytes, start: int, end: int) -> None:
+    def take_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _end_header(self) -> None:
+    def end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
             self._disposition = self._value
         self._name = self._value = b""
 
-    def _end_head(self) -> None:
+    def end_head(self) -> None:
         self._in_head = False
         _, options = parse_options_header(self._disposition)
         if b"name" not in options:
@@ -102,11 +106,11 @@ class Form:
             raise _no_file()
         self._file = []
 
-    def _take_content(self, data: bytes, start: int, end: int) -> None:
+    def take_content(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None, "content before the end of its headers"
         self._file.append(memoryview(data)[start:end])
 
-    def _end(self) -> None:
+    def end(self) -> None:
         self._ended = True
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from service.multipart import Form, FormError
+from service.multipart import FormError, read_file
 from service.scheduling import LineFull
 
 _MIB: Final = 1 << 20
@@ -90,11 +90,8 @@ class Uploads:
         if declared.isdecimal() and int(declared) > self._max_body:
             raise self._too_large()
         try:
-            form = Form(boundary)
             async with asyncio.timeout(self._timeout_s):
-                async for piece in self._bounded(request, taken):
-                    form.write(piece)
-            return form.close()
+                return await read_file(boundary, self._bounded(request, taken))
         except TimeoutError as error:
             detail = f"The body did not arrive within {self._timeout_s:g} s; send it again."
             raise UploadError(408, "upload_timeout", detail, {"Connection": "close"}) from error

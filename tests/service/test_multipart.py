@@ -1,8 +1,12 @@
 """Forms: the file and no other bytes, and false ends found, however a body is cut."""
 
+import asyncio
+import gc
+import sys
+
 import pytest
 
-from service.multipart import Form, FormError
+from service.multipart import FormError, read_file
 
 FILE = b"file -- \r\n--boun\r\n--\r\n\r\n-bound"
 HEAD = (
@@ -14,11 +18,16 @@ SIZES = range(1, len(WHOLE) + 1)
 
 
 def read(body: bytes, size: int) -> bytes:
-    """Send a body in pieces of this size."""
-    form = Form(b"bound")
-    for start in range(0, len(body), size):
-        form.write(body[start : start + size])
-    return form.close()
+    """Read a form whose body comes in pieces of this size."""
+    return read_pieces([body[start : start + size] for start in range(0, len(body), size)])
+
+
+def read_pieces(pieces: list[bytes]) -> bytes:
+    async def come():
+        for piece in pieces:
+            yield piece
+
+    return asyncio.run(read_file(b"bound", come()))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -55,7 +64,19 @@ def test_what_is_no_form_of_one_file_is_refused_by_what_it_is(body, code, size):
 
 
 def test_a_second_file_is_refused_before_its_content_has_come():
-    form = Form(b"bound")
-    form.write(WHOLE[: WHOLE.index(FILE)] + FILE)
+    first = WHOLE[: WHOLE.index(FILE)] + FILE
     with pytest.raises(FormError, match="exactly one"):
-        form.write(b"\r\n--bound\r\n" + HEAD)
+        read_pieces([first, b"\r\n--bound\r\n" + HEAD])
+
+
+def test_a_body_is_held_no_longer_than_it_is_needed():
+    """It was until Python sought garbage: 80 MiB more with 64 clients."""
+    pieces = [WHOLE[: WHOLE.index(FILE)], b"content" * 1000, b"\r\n--bound--"]
+    gc.disable()
+    try:
+        before = sys.getrefcount(pieces[1])
+        read_pieces(pieces)
+        after = sys.getrefcount(pieces[1])
+    finally:
+        gc.enable()
+    assert after == before
