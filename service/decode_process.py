@@ -77,7 +77,7 @@ class Worker:
         """The process's id."""
         return self._process.pid
 
-    async def ask(self, data: bytes, size: int, display_side: int) -> Answer:
+    async def ask(self, data: bytes | bytearray, size: int, display_side: int) -> Answer:
         """Send one file and return the worker's answer and arrays.
 
         Raises EOFError or OSError where the worker dies, NoDecoder where the file has no room.
@@ -96,7 +96,7 @@ class Worker:
         ]
         return answer, arrays
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes | bytearray) -> None:
         self._memory.seek(0)
         for start in range(0, len(data), _PIECE):
             if start:

@@ -63,7 +63,9 @@ class Decoder:
         self.restarts = -workers
         self._fill()
 
-    async def decode(self, data: bytes, size: int, display_side: int = 0) -> DecodedInput:
+    async def decode(
+        self, data: bytes | bytearray, size: int, display_side: int = 0
+    ) -> DecodedInput:
         """Decode one file in a worker process.
 
         `size`: side of the network's input in pixels. `display_side`: also return `display`, at
@@ -119,7 +121,7 @@ class Decoder:
         worker.kill()
         self._ended.append(worker)
 
-    async def _ask(self, data: bytes, size: int, display_side: int) -> Answer | None:
+    async def _ask(self, data: bytes | bytearray, size: int, display_side: int) -> Answer | None:
         """Return the answer of a worker, or None where somebody else killed it."""
         worker = self._take()
         self._busy.add(worker)

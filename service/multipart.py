@@ -21,7 +21,7 @@ class FormError(Exception):
         self.code = code
 
 
-async def read_file(boundary: bytes, body: AsyncIterator[bytes]) -> bytes:
+async def read_file(boundary: bytes, body: AsyncIterator[bytes]) -> bytearray:
     """Return the content of the one file of a form (RFC 7578), named PART, from its body in pieces.
 
     Raises FormError for a form that is damaged or holds anything else, as soon as that is known.
@@ -55,15 +55,15 @@ class _Form:
     def __init__(self) -> None:
         self._begun = self._in_head = self._ended = False
         self._name = self._value = self._disposition = b""
-        self._file: list[memoryview] | None = None
+        self._file: bytearray | None = None
 
-    def content(self) -> bytes:
+    def content(self) -> bytearray:
         """Return the content of the file after the whole body."""
         if not self._ended:
             raise FormError
         if self._file is None:
             raise _no_file()
-        return b"".join(self._file)
+        return self._file
 
     def explain(self) -> FormError:
         """Tell what the parser stopped at."""
@@ -104,11 +104,11 @@ class _Form:
             raise FormError("Send exactly one file in a request.", "several_files")
         if options[b"name"] != PART.encode():
             raise _no_file()
-        self._file = []
+        self._file = bytearray()
 
     def take_content(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None, "content before the end of its headers"
-        self._file.append(memoryview(data)[start:end])
+        self._file += memoryview(data)[start:end]
 
     def end(self) -> None:
         self._ended = True

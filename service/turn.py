@@ -20,7 +20,7 @@ from service.state import State
 class Turn:
     """A file that has a lane of the line; `model` answers it from here to its end."""
 
-    def __init__(self, request: Request, state: State, data: bytes) -> None:
+    def __init__(self, request: Request, state: State, data: bytearray) -> None:
         self.model = state.model
         self._request = request
         self._state = state
@@ -86,5 +86,5 @@ async def _leave(request: Request) -> Never:
     raise ClientDisconnect
 
 
-def _sha256(data: bytes) -> str:
+def _sha256(data: bytearray) -> str:
     return hashlib.sha256(data).hexdigest()

@@ -52,7 +52,7 @@ class Uploads:
         self._timeout_s = timeout_s
 
     @asynccontextmanager
-    async def receive(self, request: Request) -> AsyncIterator[bytes]:
+    async def receive(self, request: Request) -> AsyncIterator[bytearray]:
         """Hold the content of the one part named `file`; its file name is never used.
 
         Raises UploadError where the body is too large or slow, no multipart form, or not exactly
@@ -84,7 +84,7 @@ class Uploads:
         finally:
             self._hold(request, -count)
 
-    async def _read_form(self, request: Request, taken: list[int]) -> bytes:
+    async def _read_form(self, request: Request, taken: list[int]) -> bytearray:
         boundary = _find_boundary(request)
         declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self._max_body:
