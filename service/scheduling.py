@@ -133,14 +133,18 @@ class InferencePool:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            engine, image, answer = task
-            if answer.cancelled():
-                continue
-            try:
-                settle = partial(answer.set_result, engine.infer(image))
-            except Exception as error:  # noqa: BLE001 - it is the asker's
-                settle = partial(answer.set_exception, error)
-            answer.get_loop().call_soon_threadsafe(_unless_cancelled, answer, settle)
+            _answer(*task)
+            del task  # it would keep an engine in memory that another has replaced
+
+
+def _answer(engine: Engine, image: NDArray[np.uint8], answer: "asyncio.Future[Outputs]") -> None:
+    if answer.cancelled():
+        return
+    try:
+        settle = partial(answer.set_result, engine.infer(image))
+    except Exception as error:  # noqa: BLE001 - it is the asker's
+        settle = partial(answer.set_exception, error)
+    answer.get_loop().call_soon_threadsafe(_unless_cancelled, answer, settle)
 
 
 def _unless_cancelled(answer: "asyncio.Future[Outputs]", settle: Callable[[], None]) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 from service.engine import Outputs
 from service.scheduling import InferencePool
+from tests.conftest import wait_until
 
 IMAGE = np.zeros((8, 8, 1), np.uint8)
 
@@ -80,6 +82,17 @@ def test_what_is_cancelled_while_it_waits_is_never_worked_on(pool):
         assert engine.begun == 3
 
     asyncio.run(ask())
+
+
+def test_an_engine_that_is_replaced_is_let_go(pool):
+    async def ask():
+        engine = SlowEngine()
+        engine.go_on.set()
+        await asyncio.gather(*(pool.infer(engine, IMAGE) for _ in range(4)))
+        return weakref.ref(engine)
+
+    engine = asyncio.run(ask())
+    wait_until(lambda: engine() is None)
 
 
 def test_closing_waits_for_the_images_under_way():
