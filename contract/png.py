@@ -10,7 +10,7 @@ from contract.codestream import Frame, png_chunks_before_image, read_png_frame
 from contract.errors import DamagedFile, SeveralFrames
 from contract.limits import Pixels, check_size
 
-# By components and bits. Of 16-bit colour it would hold two copies at once.
+# By components and bits. Of 16 bits it holds two copies at once, for colour up to 764 MiB.
 _QUICK: Final[dict[tuple[int, int], tuple[Callable[..., Pixels], str]]] = {
     (1, 8): (decode_image_png_u8, "mono"),
     (3, 8): (decode_image_png_u8, "rgb"),

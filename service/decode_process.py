@@ -119,7 +119,7 @@ class Worker:
         return buffer
 
     def is_alive(self) -> bool:
-        """Return whether the process runs."""
+        """Return whether the process runs; not for several threads at once."""
         return not self._end.poll(0)  # a tenth of what multiprocessing takes to find out
 
     def is_worn(self) -> bool:

@@ -44,6 +44,8 @@ async def read_file(boundary: bytes, body: AsyncIterator[bytes]) -> bytearray:
         async for piece in body:
             false_ends.check(piece)
             parser.write(piece)
+            if false_ends.ended and not form.ended:  # the parser took it for a header or content
+                raise _false_end()
     except FormParserError as error:
         raise form.explain() from error
     return form.content()
@@ -53,13 +55,13 @@ class _Form:
     """What a parser has found so far."""
 
     def __init__(self) -> None:
-        self._begun = self._in_head = self._ended = False
+        self.ended = self._begun = self._in_head = False
         self._name = self._value = self._disposition = b""
         self._file: bytearray | None = None
 
     def content(self) -> bytearray:
         """Return the content of the file after the whole body."""
-        if not self._ended:
+        if not self.ended:
             raise FormError
         if self._file is None:
             raise _no_file()
@@ -111,7 +113,7 @@ class _Form:
         self._file += memoryview(data)[start:end]
 
     def end(self) -> None:
-        self._ended = True
+        self.ended = True
 
 
 class _FalseEnds:
@@ -125,18 +127,18 @@ class _FalseEnds:
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._tail = b""
-        self._ended = False
+        self.ended = False
 
     def check(self, piece: bytes) -> None:
         """Look through the next piece of a body, and over its seam with the one before.
 
-        Raises FormError for a false end. What follows the end of the form may be anything.
+        Raises FormError for a false end. After what looks like the end of the form all passes.
         """
-        if self._ended:
+        if self.ended:
             return
         beyond = len(self._delimiter) + 2
         seam = self._tail + piece[:beyond]
-        self._ended = self._find_end(seam) or self._find_end(piece)
+        self.ended = self._find_end(seam) or self._find_end(piece)
         self._tail = (self._tail + piece[1 - beyond :])[1 - beyond :]
 
     def _find_end(self, data: bytes) -> bool:
@@ -148,10 +150,13 @@ class _FalseEnds:
             if follows == b"--":
                 return True
             if len(follows) == 2 and follows != b"\r\n":
-                detail = "A line within the file begins with the boundary; choose another."
-                raise FormError(detail)
+                raise _false_end()
             at = data.find(self._delimiter, end)
         return False
+
+
+def _false_end() -> FormError:
+    return FormError("A line within the file begins with the boundary; choose another.")
 
 
 def _no_file() -> FormError:

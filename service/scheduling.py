@@ -3,11 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Final, Never
 
 import numpy as np
@@ -18,9 +16,6 @@ from service.engine import Engine, Outputs
 _FIRST_GUESS_S: Final = 0.05
 _WEIGHT: Final = 0.05
 """Of the newest request in the running mean of the service time."""
-
-
-_Task = tuple[Engine, NDArray[np.uint8], "asyncio.Future[Outputs]"]
 
 
 class LineFull(Exception):
@@ -106,47 +101,16 @@ class WaitingLine:
 
 
 class InferencePool:
-    """One thread for each inference stream; an answer never waits for a batch to fill.
-
-    ThreadPoolExecutor does the same, with a second future and its locks for each image, at a
-    hundredth of what a request costs.
-    """
+    """One thread for each inference stream; an answer never waits for a batch to fill."""
 
     def __init__(self, streams: int) -> None:
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._threads = [Thread(target=self._work, daemon=True) for _ in range(streams)]
-        for thread in self._threads:
-            thread.start()
+        self._pool = ThreadPoolExecutor(streams, "infer")
 
-    def infer(self, engine: Engine, image: NDArray[np.uint8]) -> "asyncio.Future[Outputs]":
-        """Answer one image, uint8[S,S,1], when a stream is free, unless it is cancelled before."""
-        answer = asyncio.get_running_loop().create_future()
-        self._tasks.put((engine, image, answer))
-        return answer
+    def infer(self, engine: Engine, image: NDArray[np.uint8]) -> Awaitable[Outputs]:
+        """Answer one image, uint8[S,S,1], when a stream is free."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, engine.infer, image)
 
     def close(self) -> None:
         """Wait for the images being answered, then end the threads."""
-        for _ in self._threads:
-            self._tasks.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            _answer(*task)
-            del task  # it would keep an engine in memory that another has replaced
-
-
-def _answer(engine: Engine, image: NDArray[np.uint8], answer: "asyncio.Future[Outputs]") -> None:
-    if answer.cancelled():
-        return
-    try:
-        settle = partial(answer.set_result, engine.infer(image))
-    except Exception as error:  # noqa: BLE001 - it is the asker's
-        settle = partial(answer.set_exception, error)
-    answer.get_loop().call_soon_threadsafe(_unless_cancelled, answer, settle)
-
-
-def _unless_cancelled(answer: "asyncio.Future[Outputs]", settle: Callable[[], None]) -> None:
-    if not answer.cancelled():
-        settle()
+        self._pool.shutdown()

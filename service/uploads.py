@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, parse_options_header
 from starlette.requests import Request
 
 from service.multipart import FormError, read_file
@@ -148,5 +148,8 @@ def _find_boundary(request: Request) -> bytes:
         raise UploadError(415, "encoded_body", detail, {"Accept-Encoding": "identity"})
     if not (boundary := options.get(b"boundary")):
         detail = "Content-Type names no boundary; let your HTTP library write this header."
+        raise UploadError(400, "malformed_multipart", detail)
+    if len(boundary) > MAX_BOUNDARY_LENGTH:  # 70 by RFC 2046, section 5.1.1
+        detail = f"The boundary has more than {MAX_BOUNDARY_LENGTH} bytes; choose a shorter one."
         raise UploadError(400, "malformed_multipart", detail)
     return boundary

@@ -44,6 +44,20 @@ def test_a_false_end_is_found_in_pieces_of_any_size(size):
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"--bound\r\n" + HEAD + b"--bound--",
+        b"--bound\r\n--bound--: x\r\n" + HEAD,
+    ],
+    ids=["as content", "as a header"],
+)
+def test_an_end_that_the_parser_does_not_see_ends_the_form_all_the_same(body):
+    """Else false ends behind it would be read on from, byte by byte."""
+    with pytest.raises(FormError, match="begins with the boundary"):
+        read_pieces([body, b"\r\n--bound more" * 100])
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         (WHOLE[: -len(BEHIND) - 1], "malformed_multipart"),

@@ -288,6 +288,14 @@ def test_a_client_that_offers_an_upgrade_to_http_2_is_answered(service, png):
     assert "WebSocket" not in service.log()
 
 
+def test_a_form_whose_boundary_is_too_long_is_refused_and_says_so(service):
+    boundary = "x" * 257
+    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    answer = post(service, content=f"--{boundary}--".encode(), headers=headers)
+    assert_problem(answer, 400, "malformed_multipart")
+    assert "choose a shorter one" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; charset=utf-8"])
 def test_a_form_whose_boundary_is_not_told_is_refused_and_says_so(service, boundary):
     headers = {"content-type": f"multipart/form-data{boundary}"}
