@@ -78,9 +78,9 @@ def zeros(mebibytes: int) -> bytes:
 def endless_png() -> bytes:
     """Return a PNG of 200 x 200 pixels whose image data goes on for 4 GiB behind its last line.
 
-    16 bits, since the decoder of 8-bit grey stops at that line.
+    Of 16-bit colour, which libpng reads; kornia-rs, which reads the rest, stops at that line.
     """
-    return png_header(200, 200, 16, 0) + chunk(b"IDAT", zeros(4096)) + _END
+    return png_header(200, 200, 16, 2) + chunk(b"IDAT", zeros(4096)) + _END
 
 
 def large_colour_png() -> bytes:
