@@ -1,4 +1,4 @@
-"""PNG -> samples."""
+"""PNG -> samples: what radiographs usually are by kornia-rs, the rest by libpng."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,8 @@ from contract.codestream import Frame, png_chunks_before_image, read_png_frame
 from contract.errors import DamagedFile, SeveralFrames
 from contract.limits import Pixels, check_size
 
-# By components and bits. Of 16 bits it holds two copies at once, for colour up to 764 MiB.
+# By components and bits. Of 16 bits kornia-rs holds two copies at once, which for colour of
+# MAX_PIXELS would be 764 MiB.
 _QUICK: Final[dict[tuple[int, int], tuple[Callable[..., Pixels], str]]] = {
     (1, 8): (decode_image_png_u8, "mono"),
     (3, 8): (decode_image_png_u8, "rgb"),
@@ -39,7 +40,7 @@ def read_png(data: bytes) -> tuple[Pixels, int]:
 
 
 def _decode_quickly(data: bytes, frame: Frame, decode: Callable[..., Pixels], mode: str) -> Pixels:
-    """Decode what radiographs usually are in half of the time that libpng takes."""
+    """Decode by kornia-rs, in less time than libpng takes; raises ValueError for damage."""
     try:
         return decode(data, (frame.height, frame.width), mode)
     except MemoryError:

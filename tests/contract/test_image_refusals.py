@@ -49,6 +49,14 @@ def test_truncated_image_is_refused_as_damaged(encode, kept):
     assert refusal(file[: int(len(file) * kept)]) == "damaged_file"
 
 
+@pytest.mark.parametrize("kind", ["grey", "RGB", "RGBA", "16 bits"])
+def test_png_without_its_last_chunk_is_refused_as_damaged(kind):
+    kinds = {"grey": png(GREY), "16 bits": png(draw_radiograph(16))}
+    file = kinds.get(kind) or png(GREY, kind)
+    assert file.endswith(chunk(b"IEND", b""))
+    assert refusal(file[:-12]) == "damaged_file"
+
+
 @pytest.mark.parametrize("encode", [png, jpeg])
 def test_image_that_ends_within_its_header_is_refused_as_damaged(encode):
     for length in (8, 12, 16, 20, 32):

@@ -37,6 +37,10 @@ class SlowEngine:
         return Outputs(np.zeros(14, np.float32), np.zeros((1, 1, 14), np.float32))
 
 
+async def begun(engine: SlowEngine, count: int) -> None:
+    await asyncio.to_thread(wait_until, lambda: engine.begun == count)
+
+
 @pytest.fixture
 def pool():
     pool = InferencePool(2)
@@ -48,8 +52,7 @@ def test_as_many_images_as_streams_are_answered_at_once(pool):
     async def ask():
         engine = SlowEngine()
         answers = [pool.infer(engine, IMAGE) for _ in range(6)]
-        await asyncio.sleep(0.1)
-        assert engine.begun == 2
+        await begun(engine, 2)
         engine.go_on.set()
         assert all(len(each.probabilities) == 14 for each in await asyncio.gather(*answers))
         assert engine.most == 2
@@ -74,7 +77,7 @@ def test_what_is_cancelled_while_it_waits_is_never_worked_on(pool):
         engine = SlowEngine()
         running = [pool.infer(engine, IMAGE) for _ in range(2)]
         waiting = [pool.infer(engine, IMAGE) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await begun(engine, 2)
         for each in (running[0], waiting[0]):
             each.cancel()
         engine.go_on.set()

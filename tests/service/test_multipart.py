@@ -84,7 +84,7 @@ def test_a_second_file_is_refused_before_its_content_has_come():
 
 
 def test_a_body_is_held_no_longer_than_it_is_needed():
-    """It was until Python sought garbage: 80 MiB more with 64 clients."""
+    """A parser and a form that hold each other would keep it until Python seeks garbage."""
     gc.disable()
     try:
         content = read(WHOLE, 7)
