@@ -34,33 +34,6 @@ class Frame(NamedTuple):
     bits: int
 
 
-def read_png_frame(data: bytes) -> Frame:
-    """Return the frame of a PNG (ISO/IEC 15948, section 11.2.2).
-
-    Raises DamagedFile where IHDR is not the first chunk.
-    """
-    if len(data) < 33 or data[12:16] != b"IHDR":
-        raise DamagedFile("The PNG file is cut short before its header ends.")
-    width, height, bits, colour_type = struct.unpack(">IIBB", data[16:26])
-    components = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour_type)
-    if components is None:
-        raise DamagedFile(f"The PNG header declares the unknown colour type {colour_type}.")
-    return Frame(width, height, components, bits)
-
-
-def png_chunks_before_image(data: bytes) -> frozenset[bytes]:
-    """Return the kinds of the chunks before the image data, such as b"tRNS" (section 5.6)."""
-    kinds: set[bytes] = set()
-    at = 8
-    while at + 8 <= len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind == b"IDAT":
-            break
-        kinds.add(kind)
-        at += length + 12
-    return frozenset(kinds)
-
-
 def read_jpeg_frame(data: bytes) -> Frame:
     """Return the frame of a JPEG or JPEG-LS code stream from its SOF marker.
 

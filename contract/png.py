@@ -1,12 +1,13 @@
 """PNG -> samples: what radiographs usually are by kornia-rs, the rest by libpng."""
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
 import imagecodecs
 from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 
-from contract.codestream import Frame, png_chunks_before_image, read_png_frame
+from contract.codestream import Frame
 from contract.errors import DamagedFile, SeveralFrames
 from contract.limits import Pixels, check_size
 
@@ -27,7 +28,7 @@ def read_png(data: bytes) -> tuple[Pixels, int]:
     """
     frame = read_png_frame(data)
     check_size(frame.width, frame.height)
-    chunks = png_chunks_before_image(data)
+    chunks = _chunks_before_image(data)
     if b"acTL" in chunks:
         raise SeveralFrames("The PNG is animated; send one still image.")
     # Left to libpng: palettes, and one colour that means transparent.
@@ -47,3 +48,30 @@ def _decode_quickly(data: bytes, frame: Frame, decode: Callable[..., Pixels], mo
         raise
     except Exception as error:  # it has no kind of its own
         raise ValueError from error
+
+
+def read_png_frame(data: bytes) -> Frame:
+    """Return the frame of a PNG (ISO/IEC 15948, section 11.2.2).
+
+    Raises DamagedFile where IHDR is not the first chunk.
+    """
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise DamagedFile("The PNG file is cut short before its header ends.")
+    width, height, bits, colour_type = struct.unpack(">IIBB", data[16:26])
+    components = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour_type)
+    if components is None:
+        raise DamagedFile(f"The PNG header declares the unknown colour type {colour_type}.")
+    return Frame(width, height, components, bits)
+
+
+def _chunks_before_image(data: bytes) -> frozenset[bytes]:
+    """Return the kinds of the chunks before the image data, such as b"tRNS" (section 5.6)."""
+    kinds: set[bytes] = set()
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"IDAT":
+            break
+        kinds.add(kind)
+        at += length + 12
+    return frozenset(kinds)

@@ -14,9 +14,9 @@ from contract.codestream import (
     has_component_transform,
     read_jpeg2000_frame,
     read_jpeg_frame,
-    read_png_frame,
 )
 from contract.errors import DamagedFile, TooComplex
+from contract.png import read_png_frame
 from tests.contract.drawn import (
     HEIGHT,
     WIDTH,
