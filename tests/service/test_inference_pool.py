@@ -80,6 +80,7 @@ def test_what_is_cancelled_while_it_waits_is_never_worked_on(pool):
         await begun(engine, 2)
         for each in (running[0], waiting[0]):
             each.cancel()
+        await asyncio.sleep(0)  # asyncio tells the pool of it on its next turn
         engine.go_on.set()
         await asyncio.gather(running[1], waiting[1])
         assert engine.begun == 3
