@@ -32,6 +32,7 @@ COLOUR_TOLERANCE: Final = 8
 _LUMA: Final = (np.uint32(19595), np.uint32(38470), np.uint32(7471))
 _HALF: Final = np.uint32(1 << 15)
 _STRIP_ROWS: Final = 64
+"""Of how many rows at a time there is a wider copy: 50 megapixels of colour would take 600 MB."""
 _JPEG_BLOCK: Final = 8
 
 
@@ -113,13 +114,17 @@ def _upright_jpeg(data: bytes, frame: Frame, warnings: list[InputWarning]) -> ND
 def _over_black(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
     alpha = samples[:, :, -1:]
     colour = samples[:, :, :-1]
-    top = np.iinfo(samples.dtype).max
-    if alpha.min() == top:
+    opaque = np.iinfo(samples.dtype).max
+    if alpha.min() == opaque:
         return colour
     warnings.append(
         InputWarning("transparent_image", "The image is partly transparent; black lies behind it.")
     )
-    return (colour.astype(np.uint32) * alpha // top).astype(samples.dtype)
+    blended = np.empty(colour.shape, samples.dtype)
+    for top in range(0, len(samples), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        blended[rows] = colour[rows].astype(np.uint32) * alpha[rows] // opaque
+    return blended
 
 
 def _luma(samples: Pixels, warnings: list[InputWarning]) -> Pixels:
@@ -162,5 +167,6 @@ def _fill_range(pixels: Pixels, warnings: list[InputWarning]) -> tuple[Pixels, i
             f"The 16-bit image uses values of {bits} bits only and was scaled to that range.",
         )
     )
-    scaled = pixels.astype(np.uint32) * 65535 // ((1 << bits) - 1)
-    return scaled.astype(np.uint16), bits
+    most = (1 << bits) - 1
+    table = (np.arange(most + 1, dtype=np.uint32) * 65535 // most).astype(np.uint16)
+    return table[pixels], bits

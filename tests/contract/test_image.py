@@ -1,6 +1,8 @@
 """PNG and JPEG: every form is read to the grey values that a viewer shows."""
 
 import io
+import math
+import tracemalloc
 import zlib
 
 import imagecodecs
@@ -129,6 +131,26 @@ def test_transparent_parts_of_a_png_lie_over_black_with_a_warning(channels):
     assert warning_codes(file) == ["transparent_image"]
     assert not pixels_of(file)[:40].any()
     assert_close(pixels_of(file), GREY * (alpha / 255.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((1500, 1400, 4), np.uint8), ((1500, 1400, 2), np.uint16), ((1500, 1400), np.uint16)],
+)
+def test_neither_transparency_nor_a_partial_range_takes_a_wider_copy(shape, dtype):
+    drawn = np.full(shape, 8000 if dtype is np.uint16 else 100, dtype)
+    drawn[0] //= 2
+    file = imagecodecs.png_encode(drawn)
+    read(file)  # what is made once only
+    tracemalloc.start()
+    try:
+        pixels = read(file).pixels
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pixels.shape == shape[:2]
+    samples = math.prod(shape) * np.dtype(dtype).itemsize
+    assert most_bytes < 3 * samples  # those of the file, blended ones, grey; 32 bits would be 8
 
 
 @pytest.mark.parametrize("kind", range(5))
