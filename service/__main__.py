@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
     from service.draining import DrainingServer
     from service.observability import log_event
     from service.protocol import bounded_protocol
+    from service.tls import bound_connections
+
+    def make_context(_: uvicorn.Config, create: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        return bound_connections(create(), connections)
 
     config = uvicorn.Config(
         app,
@@ -82,6 +87,7 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
         ssl_keyfile=settings.tls_key,
         ssl_ca_certs=settings.tls_client_ca,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
+        ssl_context_factory=make_context if settings.tls_cert else None,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_s,

@@ -6,7 +6,9 @@ from typing import Final
 from service.settings import Settings, SettingsError
 
 _OPEN_FILES: Final = 4_096
-"""Of them nearly all may be connections; one in a TLS handshake touches up to 350 kB in time."""
+"""Of them nearly all may be connections."""
+_CONNECTIONS_OVER_TLS: Final = 1_500
+"""A handshake that never ends takes up to 600 kB of memory, and the process keeps it: 0.9 GB."""
 _OWN_FILES: Final = 64
 _FILES_OF_A_STREAM: Final = 5
 """Four of a worker process, and one of a connection."""
@@ -18,6 +20,8 @@ def fit_limits(settings: Settings) -> int:
     Raises SettingsError where a hard limit is too low for them.
     """
     connections = _allow_open_files(settings.streams)
+    if settings.tls_cert:
+        connections = min(connections, _CONNECTIONS_OVER_TLS)
     _allow_file_size(settings.max_upload_mib)
     _check_memory(settings.decode_memory_mib)
     return connections

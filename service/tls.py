@@ -1,8 +1,9 @@
-"""The files of TLS, tried at the start so that an error says which of them is wrong, and why."""
+"""The files of TLS, tried at the start so that an error says what is wrong, and its connections."""
 
 import ssl
+import weakref
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from service.settings import Settings, SettingsError
 
@@ -24,6 +25,26 @@ def check_tls(settings: Settings) -> None:
             _check_certificates(name, path)
     if settings.tls_cert and settings.tls_key:
         _check_pair(settings.tls_cert, settings.tls_key)
+
+
+def bound_connections(context: ssl.SSLContext, most: int) -> ssl.SSLContext:
+    """Let a server's context begin no handshake beyond `most` connections at a time.
+
+    The protocol of a connection hears of it after the handshake only, and one that never ends holds
+    memory and a file as well.
+    """
+    present: weakref.WeakSet[ssl.SSLObject] = weakref.WeakSet()
+
+    class Counted(ssl.SSLObject):
+        def __new__(cls) -> Self:
+            if len(present) >= most:
+                raise ssl.SSLError("there are as many connections as may be")
+            one = super().__new__(cls)
+            present.add(one)
+            return one
+
+    context.sslobject_class = Counted
+    return context
 
 
 def _check_certificates(name: str, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import select
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -11,12 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import ROOT, Service, open_connection, wait_until
 from tests.service.test_startup import start
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+
+RECORD = 16_384
+"""Most bytes of one TLS record (RFC 8446, section 5.1)."""
 
 
 class Authority:
@@ -106,6 +112,59 @@ def test_a_handshake_has_no_more_time_than_a_head(server, trust, tmp_path):
             started = time.monotonic()
             assert connection.recv(1) == b""
         assert 0.5 < time.monotonic() - started < 8
+
+
+def begin_hello(url: str) -> socket.socket:
+    """Open a connection and send the longest hello that OpenSSL takes, but for its last byte."""
+    message = b"\x01" + (131_000).to_bytes(3, "big") + bytes(131_000)
+    pieces = [message[start : start + RECORD] for start in range(0, len(message), RECORD)]
+    records = [b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces]
+    connection = open_connection(url)
+    with contextlib.suppress(ConnectionError):  # where there are too many
+        connection.sendall(b"".join(records)[:-1])
+    return connection
+
+
+def test_handshakes_that_never_end_hold_nobody_up_and_take_no_more_memory_each_time(
+    server, trust, png, tmp_path
+):
+    settings = {**server, "XPRO_HEADER_TIMEOUT_S": "1.5"}
+    with TlsService(tmp_path / "log", trust(), **settings) as service:
+        assert service.predict(png).status_code == 200
+        sizes = []
+        for _ in range(4):
+            begun = [begin_hello(service.url) for _ in range(100)]
+            assert service.predict(png).status_code == 200
+            for connection in begun:
+                assert connection.recv(1) == b""
+                connection.close()
+            sizes.append(psutil.Process(service.process.pid).memory_info().rss)
+        assert sizes[3] - sizes[0] < 40 << 20  # 100 of them hold 36 MiB, apart from gaps
+
+
+class CrampedTlsService(TlsService):
+    """A service that may have 120 files open."""
+
+    command = ("sh", "-c", 'ulimit -n 120; exec "$0" -m service', sys.executable)
+
+
+def test_handshakes_that_never_end_leave_files_for_a_worker_and_are_forgotten(
+    server, trust, png, tmp_path
+):
+    settings = {**server, "XPRO_STREAMS": "1", "XPRO_HEADER_TIMEOUT_S": "3"}
+    with CrampedTlsService(tmp_path / "log", trust(), **settings) as service:
+        assert service.predict(png).status_code == 200
+        for _ in range(2):
+            flood = [begin_hello(service.url) for _ in range(100)]
+            wait_until(lambda flood=flood: len(select.select(flood, [], [], 0)[0]) > 40, 2)
+            for worker in psutil.Process(service.process.pid).children():
+                worker.kill()
+            wait_until(lambda: service.predict(png).status_code == 200, seconds=2)
+            for connection in flood:
+                with contextlib.suppress(ConnectionError):
+                    assert connection.recv(1) == b""
+                connection.close()
+        assert httpx.get(f"{service.url}/health", verify=trust(), timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
