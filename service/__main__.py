@@ -107,7 +107,8 @@ def _serve(app: "FastAPI", settings: "Settings", connections: int) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # before the server takes signals
-        sys.exit(128 + signal.SIGINT)
+    # Ctrl-C ends the start at once; as a KeyboardInterrupt it would become an error of whatever C++
+    # module is being imported. From then on the server takes it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(main())
