@@ -41,7 +41,7 @@ def read_metrics(service) -> dict[str, float]:
 
 @pytest.fixture(scope="session")
 def large_png() -> bytes:
-    """48 megapixels of 16-bit noise-free ramp: about half a second of decoding."""
+    """48 megapixels of 16-bit noise-free ramp: about a third of a second of decoding."""
     return encode(np.tile(np.arange(8000, dtype=np.uint16) * 8, (6000, 1)))
 
 

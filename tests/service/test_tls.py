@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import select
 import shutil
 import socket
@@ -165,6 +166,30 @@ def test_handshakes_that_never_end_leave_files_for_a_worker_and_are_forgotten(
                     assert connection.recv(1) == b""
                 connection.close()
         assert httpx.get(f"{service.url}/health", verify=trust(), timeout=30).status_code == 200
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let the test itself open 4,096 files, where it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_of_1600_handshakes_1500_are_let_wait(server, trust, tmp_path):
+    settings = {**server, "XPRO_HEADER_TIMEOUT_S": "60"}
+    with (
+        TlsService(tmp_path / "log", trust(), **settings) as service,
+        contextlib.ExitStack() as all_,
+    ):
+        ended = select.poll()
+        for _ in range(1600):
+            ended.register(all_.enter_context(open_connection(service.url)), select.POLLIN)
+        wait_until(lambda: len(ended.poll(0)) >= 100, 20)
+        assert len(ended.poll(0)) <= 101  # one is that of the client
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
