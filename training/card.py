@@ -51,6 +51,8 @@ def _describe_fit(description: Mapping[str, Any]) -> str:
         epochs += ", labels softened by those of the patient's images before and after"
     if not folds:
         return f"Network `{name}`, {begin}, at most {epochs}, seed {seed}"
+    if recipe.get("refit_epochs"):
+        epochs += f", then {recipe['refit_epochs']} epochs on all patients"
     return (
         f"Averages {folds} networks `{name}`, each fitted without one of {folds} folds of the "
         f"patients, {begin}, {epochs}, seeds {seed} to {seed + folds - 1}"
@@ -121,6 +123,8 @@ def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, A
             f"it is {digits(crossed['ece'])}; perfect calibration would show "
             f"{digits(crossed['ece_if_perfect'])} on as many images, by chance alone."
         )
+    if description["recipe"].get("folds") and description["recipe"].get("refit_epochs"):
+        text += " All of this is of the networks as they were before they learnt from all patients."
     exceptions = [f"{name}: {method}." for name, method in calibration["exceptions"].items()]
     return "\n".join(["## Calibration\n", text, *exceptions, ""])
 
@@ -141,11 +145,11 @@ def _describe_subgroups(tested: Mapping[str, Any]) -> str:
 
 
 def _describe_int8(description: Mapping[str, Any]) -> str:
-    int8, folds = description.get("int8"), description["recipe"].get("folds")
+    int8, recipe = description.get("int8"), description["recipe"]
     if not int8:
         return "## INT8\n\nNot quantised: this bundle answers in float32 only.\n"
     judged, tested = (int8["measured"][name] for name in ("validation", "test"))
-    learnt = f" (which {folds - 1} of {folds} networks learnt from)" if folds else ""
+    learnt = f" (which {count_knowing(recipe)} networks learnt from)" if recipe.get("folds") else ""
     return (
         f"## INT8\n\nQuantised after training with {int8['calibration_images']} validation images: "
         f"mean AUROC on validation{learnt} {_tell_change(judged)}, probabilities by "
@@ -155,6 +159,12 @@ def _describe_int8(description: Mapping[str, Any]) -> str:
         f"{'Kept' if int8['kept'] else 'Left out'}: a fall of "
         f"{int8['macro_auroc_fall_limit']} is allowed.\n"
     )
+
+
+def count_knowing(recipe: Mapping[str, Any]) -> str:
+    """Say how many networks of a recipe with folds learnt from each image, but those of test."""
+    folds = recipe["folds"]
+    return f"all {folds}" if recipe.get("refit_epochs") else f"{folds - 1} of {folds}"
 
 
 def _tell_change(judged: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ _SEEDS: Final = 2**32
 _RANGES: Final = {
     **dict.fromkeys(("input_size", "epochs", "patience", "batch_size"), (1, math.inf)),
     "bootstrap_resamples": (1, math.inf),
-    **dict.fromkeys(("fact_epochs", "warmup_epochs", "weight_decay", "clip_norm"), (0, math.inf)),
+    **dict.fromkeys(("fact_epochs", "refit_epochs", "warmup_epochs"), (0, math.inf)),
+    **dict.fromkeys(("weight_decay", "clip_norm"), (0, math.inf)),
     **dict.fromkeys(("dropout", "ema_momentum", "label_smoothing", "history_share"), (0, 1)),
     "seed": (0, _SEEDS),
 }
@@ -71,6 +72,9 @@ class TrainConfig:
     folds: int = 0
     """With 2 or more, as many networks are fitted, each without one fold of the patients, and
     answer together; with 0 it is one, and validation selects its epoch."""
+    refit_epochs: int = 0
+    """With folds, epochs of all patients that each network goes on with after it has answered for
+    its fold; 0 for none."""
     validation_share: float = 0.15
     test_share: float = 0.2
     """Counts only where the data come without official lists."""
@@ -80,10 +84,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError where a field is out of range or fields contradict each other."""
         self._check_ranges()
-        if self.epochs <= self.warmup_epochs:
-            raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
-        if 0 < self.fact_epochs <= self.warmup_epochs:
-            raise ConfigError(f"fact_epochs ({self.fact_epochs}) is 0 or exceeds warmup_epochs.")
+        self._check_lengths()
         if len(self.widths) != len(self.blocks) or min(self.widths + self.blocks) < 1:
             raise ConfigError("widths and blocks have one entry per stage each, of 1 and more.")
         if self.backbone == "small" and self.input_size % CONTRAST_GRID:
@@ -100,6 +101,14 @@ class TrainConfig:
             raise ConfigError(
                 "There are no pretrained weights for small; set pretrained= to train from scratch."
             )
+
+    def _check_lengths(self) -> None:
+        if self.epochs <= self.warmup_epochs:
+            raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
+        for name in ("fact_epochs", "refit_epochs"):
+            epochs = getattr(self, name)
+            if 0 < epochs <= self.warmup_epochs:
+                raise ConfigError(f"{name} ({epochs}) is 0 or exceeds warmup_epochs.")
 
     def _check_ranges(self) -> None:
         for name, (least, below) in _RANGES.items():
@@ -130,6 +139,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         fact_epochs=20,
         epochs=40,
         folds=4,
+        refit_epochs=15,
         widths=(20, 48, 96, 128),
         blocks=(1, 1, 2, 2),
         dropout=0.3,

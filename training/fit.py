@@ -32,17 +32,19 @@ def fit(
     run: Path,
     shares: Floats | None = None,
     watchers: Sequence[keras.callbacks.Callback] = (),
+    begin: Path | None = None,
 ) -> None:
     """Train on `rows`, select the epoch on `validation`; writes WEIGHTS and HISTORY into `run`.
 
     Without validation the last epoch's weights are kept. The weights judged and kept are the
     exponential moving average of the trained ones. A fit to the facts of the patients of `rows`
-    comes first where `config` has epochs for it. Resumes after the last whole epoch where `run`
+    comes first where `config` has epochs for it. It goes on from the weights `begin`, where given.
+    Resumes after the last whole epoch where `run`
     holds an unfinished fit. `shares` of positives, [14], are for the weighted loss; by default
     those of `rows`. `watchers` are called after our own callbacks; one that stops the fit within an
     epoch ends that epoch: it is judged like a whole one.
     """
-    first = _fit_facts(config, rows, cache, run)
+    facts = _fit_facts(config, rows, cache, run)
     make_deterministic()
     keras.utils.set_random_seed(config.seed)
     if shares is None:
@@ -60,7 +62,7 @@ def fit(
         labels=soften(rows, config.history_share),
     )
     with scope:
-        network = _build_network(config, first, begun=has_state(run))
+        network = _build_network(config, facts, begin, begun=has_state(run))
         model = _compile(network, config, len(batches), loss, devices)
         history = load_state(run, model)
     if is_over(history, config):
@@ -96,17 +98,21 @@ def _fit_facts(config: TrainConfig, rows: Sequence[Row], cache: Cache, run: Path
     return folder / WEIGHTS
 
 
-def _build_network(config: TrainConfig, first: Path | None, *, begun: bool) -> keras.Model:
-    """Return a network to train; below the head it begins from the weights `first`, if there are.
+def _build_network(
+    config: TrainConfig, facts: Path | None, begin: Path | None, *, begun: bool
+) -> keras.Model:
+    """Return a network to train from the weights `facts`, below the head, or `begin`, if there are.
 
     Where the fit has begun, its state replaces every weight.
     """
-    fetched = config if not (first or begun) else replace(config, pretrained="")
+    given = facts or begin
+    fetched = config if not (given or begun) else replace(config, pretrained="")
     network = build_network(fetched, config.precision)
-    if first:
-        head = network.get_layer("head")
-        fresh = head.get_weights()
-        network.load_weights(first)
+    head = network.get_layer("head")
+    fresh = head.get_weights()
+    if given:
+        network.load_weights(given)
+    if facts:
         head.set_weights(fresh)
     return network
 

@@ -2,7 +2,7 @@
 
 Networks fitted to a few thousand images differ much by chance, and their mean is better than any of
 them. Every image is out of fold for one member, so that all images teach, and all of them serve
-calibration and thresholds too.
+calibration and thresholds too. Then each may go on with all patients, as more images teach more.
 """
 
 import os
@@ -22,6 +22,7 @@ from training.fit import fit, load_best, predict
 from training.losses import share_of_positives
 from training.network import build_ensemble
 from training.prepare import Cache
+from training.progress import REFIT
 from training.split import Split, assign_folds
 from training.table import Row, stack_labels
 from training.workers import block_sigint, end_on_error, start_fitting, start_workers
@@ -32,10 +33,11 @@ OUT_OF_FOLD: Final = "out_of_fold.npy"
 def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> None:
     """Fit `config.folds` members into `run/member<k>` and write WEIGHTS of all into `run`.
 
-    They learn from train and validation, divided anew by patient. On a CPU as many are fitted at a
-    time as there are cores: two small networks on a core each took 0.6 of the time that they took
-    one after the other on both. Each goes on after its last whole epoch where `run` holds an
-    unfinished fit.
+    They learn from train and validation, divided anew by patient. Where `config` has epochs for it,
+    each then goes on with all of them, and those weights are the ones written. On a CPU
+    as many are fitted at a time as there are cores: two small networks on a core each took 0.6 of
+    the time that they took one after the other on both. Each goes on after its last whole epoch
+    where `run` holds an unfinished fit.
     """
     rows = learnt_rows(split)
     folds = assign_folds(rows, config.folds, config.seed)
@@ -56,7 +58,7 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
             job.result()
     ensemble, members = build_ensemble(config)
     for fold, member in enumerate(members):
-        member.load_weights(_folder(run, fold) / WEIGHTS)
+        member.load_weights(_last_fit(config, run, fold) / WEIGHTS)
     ensemble.save_weights(run / WEIGHTS)
 
 
@@ -91,6 +93,21 @@ def _fit_member(
     fit(config, parts[False], (), cache, folder, shares)
     network = load_best(config, folder)
     np.save(folder / OUT_OF_FOLD, predict(network, parts[True], cache, config.batch_size))
+    if config.refit_epochs:
+        refit(config, rows, cache, folder, shares)
+
+
+def refit(
+    config: TrainConfig,
+    rows: Sequence[Row],
+    cache: Cache,
+    folder: Path,
+    shares: NDArray[np.float64],
+) -> None:
+    """Go on from the weights of the fit in `folder` with `rows`, into its folder REFIT."""
+    again = replace(config, epochs=config.refit_epochs, fact_epochs=0)
+    (folder / REFIT).mkdir(exist_ok=True)
+    fit(again, rows, (), cache, folder / REFIT, shares, begin=folder / WEIGHTS)
 
 
 def _member_configs(config: TrainConfig) -> list[TrainConfig]:
@@ -99,3 +116,7 @@ def _member_configs(config: TrainConfig) -> list[TrainConfig]:
 
 def _folder(run: Path, fold: int) -> Path:
     return run / f"member{fold}"
+
+
+def _last_fit(config: TrainConfig, run: Path, fold: int) -> Path:
+    return _folder(run, fold) / REFIT if config.refit_epochs else _folder(run, fold)

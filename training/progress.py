@@ -17,13 +17,16 @@ HISTORY: Final = "history.csv"
 CURVES: Final = "tensorboard"
 FACTS: Final = "facts"
 """Folder, in that of a fit, of the one before it to facts of the patients."""
+REFIT: Final = "refit"
+"""Folder, in that of a fit to some of the patients, of the one that goes on with all of them."""
 _BAR_EVERY_S: Final = 60.0
 """Between two lines of the bar where it is written to a file."""
 
 
 def name_fit(folder: Path) -> str:
     """Return what a person calls the fit in a folder."""
-    return f"{folder.parent.name}-{FACTS}" if folder.name == FACTS else folder.name
+    inside = folder.name in (FACTS, REFIT)
+    return f"{folder.parent.name}-{folder.name}" if inside else folder.name
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]

@@ -17,6 +17,7 @@ def test_override_takes_the_type_of_its_field() -> None:
 
 TYPOS = ["epoch=3", "epochs", "epochs=three", "augment=no", "backbone=resnet", "loss=hinge"]
 CONTRADICTIONS = ["epochs=1", "widths=8,16", "widths=8,0,8,8", "blocks=1,0,1,1", "pretrained=cifar"]
+CONTRADICTIONS += ["fact_epochs=2", "refit_epochs=2"]
 
 
 @pytest.mark.parametrize("override", [*TYPOS, *CONTRADICTIONS])
@@ -43,6 +44,7 @@ def test_typo_or_contradiction_in_an_override_is_refused(override: str) -> None:
         "dropout=1.5",
         "ema_momentum=1",
         "fact_epochs=-1",
+        "refit_epochs=-1",
         "label_smoothing=-0.1",
         "validation_share=0",
     ],

@@ -2,10 +2,12 @@
 
 import math
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 from contract.bundle import Bundle, find_bundle, open_bundle
 from contract.findings import FINDINGS
+from training.card import count_knowing
 from training.commands import options
 from training.commands.options import ALL
 from training.config import TrainConfig, config_from_dict, read_config
@@ -146,8 +148,8 @@ def _judge_bundle(
     if config.folds and report["points_chosen_on"] == "validation":
         # Only the run has the answers of the one member that never saw the image.
         report["points_chosen_on"] = (
-            f"validation images that {config.folds - 1} of {config.folds} members have learnt "
-            "from; the report in the run's folder chooses them out of folds"
+            f"validation images that {count_knowing(asdict(config))} networks have learnt from; "
+            "the report in the run's folder chooses them out of folds"
         )
     print(format_report(report))
     if not arguments.report:
