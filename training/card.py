@@ -124,7 +124,7 @@ def _describe_calibration(description: Mapping[str, Any], tested: Mapping[str, A
             f"{digits(crossed['ece_if_perfect'])} on as many images, by chance alone."
         )
     if description["recipe"].get("folds") and description["recipe"].get("refit_epochs"):
-        text += " All of this is of the networks as they were before they learnt from all patients."
+        text += " All but the error on test is of networks before they learnt from all patients."
     exceptions = [f"{name}: {method}." for name, method in calibration["exceptions"].items()]
     return "\n".join(["## Calibration\n", text, *exceptions, ""])
 

@@ -56,7 +56,8 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
             ]
         for job in jobs:
             job.result()
-    ensemble, members = build_ensemble(config)
+    # Every weight is replaced, so nothing is fetched.
+    ensemble, members = build_ensemble(replace(config, pretrained=""))
     for fold, member in enumerate(members):
         member.load_weights(_last_fit(config, run, fold) / WEIGHTS)
     ensemble.save_weights(run / WEIGHTS)
