@@ -23,7 +23,7 @@ from training.calibrate import (
 )
 from training.config import TrainConfig
 from training.data import DataFolder
-from training.devices import describe_hardware, without_slow_bfloat16
+from training.devices import describe_hardware, read_cpuinfo, without_slow_bfloat16
 from training.disk import lock_folder
 from training.errors import RunError
 from training.evaluate import format_report
@@ -64,7 +64,8 @@ def train(
     training`) too. Raises FileExistsError where the folder is there already.
     """
     _check(config, data)
-    config = without_slow_bfloat16(without_untold_facts(config, learnt_rows(data.split)))
+    config = without_untold_facts(config, learnt_rows(data.split))
+    config = without_slow_bfloat16(config, read_cpuinfo())
     config, data = find_history(config, data)
     run.mkdir(parents=True)
     write_record(run, config, data, keras.backend.backend(), describe_hardware(), command)

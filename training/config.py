@@ -105,7 +105,7 @@ class TrainConfig:
     def _check_lengths(self) -> None:
         if self.epochs <= self.warmup_epochs:
             raise ConfigError(f"epochs ({self.epochs}) must exceed warmup_epochs.")
-        for name in ("fact_epochs", "refit_epochs"):
+        for name in ("fact_epochs", "refit_epochs") if self.folds else ("fact_epochs",):
             epochs = getattr(self, name)
             if 0 < epochs <= self.warmup_epochs:
                 raise ConfigError(f"{name} ({epochs}) is 0 or exceeds warmup_epochs.")
@@ -159,7 +159,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         validation_share=0.25,
         bootstrap_resamples=50,
     ),
-    # CheXNet's network and size (Rajpurkar et al., 2017), with the optimiser of `demo`.
+    # CheXNet's network and size (Rajpurkar et al., 2017).
     "densenet121": replace(_LARGE, pixel_scaling="grey", learning_rate=3e-4),
     # Liu et al., CVPR 2022: a transformer's shape built of convolutions; larger steps harm it.
     "convnext": replace(_LARGE, backbone="convnext_tiny", learning_rate=1e-4, weight_decay=5e-2),

@@ -40,22 +40,20 @@ def make_deterministic() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def without_slow_bfloat16(config: TrainConfig) -> TrainConfig:
+def without_slow_bfloat16(config: TrainConfig, cpuinfo: str) -> TrainConfig:
     """Return the config in float32, and say so, where a CPU fits that has no bfloat16 arithmetic.
 
-    On one with AVX2 alone a step of profile `demo` took 7.1 s in bfloat16 and 1.5 s in float32.
+    `cpuinfo`: of `read_cpuinfo`. On a processor with AVX2 alone a step of profile `demo` took 7.1 s
+    in bfloat16 and 1.5 s in float32, by the progress bar of `train`.
     """
-    if config.precision == "float32" or _list_gpus() or has_bfloat16(_read_cpuinfo()):
+    if config.precision == "float32" or _list_gpus() or _has_bfloat16(cpuinfo):
         return config
     print("This processor has no bfloat16 arithmetic, so the fit is in float32.")
     return replace(config, precision="float32")
 
 
-def has_bfloat16(cpuinfo: str) -> bool:
-    """Return whether a processor computes in bfloat16, from what Linux tells in /proc/cpuinfo.
-
-    Where it does not tell any flags, it is taken to.
-    """
+def _has_bfloat16(cpuinfo: str) -> bool:
+    """Return whether a processor computes in bfloat16; one without flags is taken to."""
     flags = [
         line.partition(":")[2].split()
         for line in cpuinfo.splitlines()
@@ -85,12 +83,13 @@ def _list_gpus() -> list[str]:
 
 
 def _read_processor() -> str:
-    lines = _read_cpuinfo().splitlines()
+    lines = read_cpuinfo().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
-def _read_cpuinfo() -> str:
+def read_cpuinfo() -> str:
+    """Return what Linux tells of the processor in /proc/cpuinfo, nothing on other systems."""
     try:
         return Path("/proc/cpuinfo").read_text()
     except OSError:

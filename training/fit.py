@@ -38,11 +38,11 @@ def fit(
 
     Without validation the last epoch's weights are kept. The weights judged and kept are the
     exponential moving average of the trained ones. A fit to the facts of the patients of `rows`
-    comes first where `config` has epochs for it. It goes on from the weights `begin`, where given.
-    Resumes after the last whole epoch where `run`
-    holds an unfinished fit. `shares` of positives, [14], are for the weighted loss; by default
-    those of `rows`. `watchers` are called after our own callbacks; one that stops the fit within an
-    epoch ends that epoch: it is judged like a whole one.
+    comes first where `config` has epochs for it; `begin` are weights to go on from instead, those
+    of the head included. Resumes after the last whole epoch where `run` holds an unfinished fit.
+    `shares` of positives, [14], are for the weighted loss; by default those of `rows`. `watchers`
+    are called after our own callbacks; one that stops the fit within an epoch ends that epoch: it
+    is judged like a whole one.
     """
     facts = _fit_facts(config, rows, cache, run)
     make_deterministic()

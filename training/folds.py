@@ -34,10 +34,10 @@ def fit_folds(config: TrainConfig, split: Split, cache: Cache, run: Path) -> Non
     """Fit `config.folds` members into `run/member<k>` and write WEIGHTS of all into `run`.
 
     They learn from train and validation, divided anew by patient. Where `config` has epochs for it,
-    each then goes on with all of them, and those weights are the ones written. On a CPU
-    as many are fitted at a time as there are cores: two small networks on a core each took 0.6 of
-    the time that they took one after the other on both. Each goes on after its last whole epoch
-    where `run` holds an unfinished fit.
+    each then goes on with all of them, and those weights are the ones written. On a CPU as many are
+    fitted at a time as there are cores: two small networks on a core each took 0.6 of the time that
+    they took one after the other on both. Each is resumed after its last whole epoch where `run`
+    holds an unfinished fit.
     """
     rows = learnt_rows(split)
     folds = assign_folds(rows, config.folds, config.seed)

@@ -20,7 +20,6 @@ import keras
 from benchmarks.recipes import ENDLESS
 from training.checkpoint import best_epoch
 from training.config import TrainConfig
-from training.devices import without_slow_bfloat16
 from training.fit import fit
 from training.prepare import Cache
 from training.progress import HISTORY
@@ -114,11 +113,10 @@ def fit_within(
 ) -> tuple[TrainConfig, Used]:
     """Fit into the folder `run`; return the config with its epochs, and what was used.
 
-    Its arithmetic is one that the processor has. A config that is not ENDLESS gets as many epochs
-    as the budget allows, its warm-up stretched with them. What was used: `cpu_s`, `images` seen,
-    `epochs` of them, and after how many the weights were `kept`. `watchers` as for `fit`.
+    A config that is not ENDLESS gets as many epochs as the budget allows, its warm-up stretched
+    with them. What was used: `cpu_s`, `images` seen, `epochs` of them, and after how many the
+    weights were `kept`. `watchers` as for `fit`.
     """
-    config = without_slow_bfloat16(config)
     file = run / _CLOCK
     costs = (
         Costs(*read_json(file)["costs"]) if file.exists() else measure_costs(config, split, cache)

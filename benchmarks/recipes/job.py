@@ -56,6 +56,7 @@ class Job:
         """Fit, then predict validation and test; goes on after the last whole epoch of a kill."""
         # Only here, because importing them loads TensorFlow.
         from benchmarks.recipes.pretraining import FITS
+        from training.devices import read_cpuinfo, without_slow_bfloat16
         from training.fit import load_best, predict
 
         asked = self.folder / _ASKED
@@ -65,8 +66,9 @@ class Job:
             write_json(asked, self._asked())
         log = (self.folder / _LOG).open("a", buffering=1)
         with log, redirect_stdout(log), redirect_stderr(log):
+            config = without_slow_bfloat16(self.config, read_cpuinfo())
             config, used = FITS[self.way](
-                self.budget_s, self.config, self.split, self.cache, self.folder
+                self.budget_s, config, self.split, self.cache, self.folder
             )
         network = load_best(config, self.folder)
         rows = (*self.split.validation, *self.split.test)

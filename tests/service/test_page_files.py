@@ -42,10 +42,11 @@ def test_the_page_sets_no_cookie_and_holds_no_inline_script_style_or_other_host(
 
 def test_the_files_are_told_by_name_only(service):
     types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    types |= {".html": "text/html", ".json": "application/json"}
     for name in NAMES:
         suffix = "." + name.rsplit(".", 1)[1]
         given = service.client.get(f"/web/{name}").headers["content-type"]
-        assert given.startswith(types.get(suffix, given))
+        assert given.startswith(types[suffix])
     for name in ("none.js", "..%2fpage.py", "%2e%2e/page.py", "../page.py", "index.html%00"):
         answer = service.client.get(f"/web/{name}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

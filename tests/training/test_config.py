@@ -54,6 +54,10 @@ def test_value_out_of_range_is_refused(override: str) -> None:
         read_config("densenet121", [override])
 
 
+def test_going_on_contradicts_nothing_where_there_are_no_folds_to_go_on_from() -> None:
+    assert read_config("demo", ["folds=0", "refit_epochs=2"]).refit_epochs == 2
+
+
 def test_range_without_an_end_is_told_without_one() -> None:
     with pytest.raises(ConfigError, match="epochs is at least 1, not 0"):
         read_config("demo", ["epochs=0"])

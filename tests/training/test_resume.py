@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 6
-IN_MEMBERS = ("folds=2", f"fact_epochs={EPOCHS}")
+IN_MEMBERS = ("folds=2", f"fact_epochs={EPOCHS}", f"refit_epochs={EPOCHS}")
 TIMEOUT_S = 400
 
 
@@ -84,7 +84,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
 
 @pytest.fixture(scope="module")
 def members(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hold `whole`, a run in two folds that begins with facts, of a table that tells them."""
+    """Hold `whole`, a run in two folds that begins with facts and goes on with all patients."""
     folder = tmp_path_factory.mktemp("members")
     (folder / "drawn").mkdir()
     (folder / "drawn" / "images").symlink_to(drawn_folder / "images")
@@ -100,7 +100,7 @@ def members(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.mark.parametrize("killed_in", ["member0", "member0/facts"])
+@pytest.mark.parametrize("killed_in", ["member0", "member0/facts", "member0/refit"])
 def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(
     members: Path, killed_in: str
 ) -> None:
