@@ -167,7 +167,7 @@ def test_no_byte_of_a_body_that_is_no_form_reaches_the_log(start_service):
         service.terminate()
         service.process.wait(20)
         events = [json.loads(line)["event"] for line in service.log().splitlines()]
-    assert set(events) <= {"ready", "request", "draining", "stopped"}
+    assert set(events) <= {"ready", "request", "stopped"}
 
 
 def test_every_log_line_is_json_and_a_request_has_exactly_one(start_service, png):
