@@ -139,6 +139,7 @@ PROFILES: Final[dict[str, TrainConfig]] = {
         fact_epochs=20,
         epochs=40,
         folds=4,
+        refit_epochs=15,
         widths=(20, 48, 96, 128),
         blocks=(1, 1, 2, 2),
         dropout=0.3,
