@@ -51,19 +51,19 @@ MODEL: Final[Responses] = {
             "application/json": {
                 "example": {
                     "name": "xpro-demo",
-                    "version": "3",
+                    "version": "4",
                     "digest": f"sha256:{'5f1d7b6e' * 8}",
                     "precision": "int8",
                     "input_size": 192,
                     "contract_version": 2,
-                    "macro_auroc": {"out of 4 folds": 0.752, "test": 0.698},
+                    "macro_auroc": {"out of 4 folds": 0.752, "test": 0.703},
                     "findings": [
                         {
                             "name": "Cardiomegaly",
                             "threshold": 0.031,
                             "threshold_rule": "Youden",
-                            "auroc": 0.824,
-                            "auroc_ci": [0.780, 0.861],
+                            "auroc": 0.834,
+                            "auroc_ci": [0.794, 0.871],
                             "positives": 144,
                             "images": 758,
                             "split": "test",

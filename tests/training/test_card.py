@@ -60,9 +60,10 @@ def test_card_of_a_model_in_folds_tells_of_all_its_networks(card: str) -> None:
     assert "Averages 4 networks `small`, each fitted without one of 4 folds of the" in card
     fit = "from scratch, 20 epochs to tell view, sex and age, 40 epochs on findings"
     softened = "labels softened by those of the patient's images before and after"
-    assert f"patients, {fit}, {softened}, seeds 20 to 23;" in card
+    onward = "then 15 epochs on all patients"
+    assert f"patients, {fit}, {softened}, {onward}, seeds 20 to 23;" in card
     assert "Thresholds were chosen on answers out of 4 folds (Youden)" in card
-    assert "on validation (which 3 of 4 networks learnt from)" in card
+    assert "on validation (which all 4 networks learnt from)" in card
 
 
 def test_card_of_a_single_network_tells_of_its_one_fit(
