@@ -5,7 +5,7 @@ A plain ASGI layer, since a dependency of a route would run after the body had a
 
 import math
 import re
-import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from service.key_file import Key, KeyFile
 from service.problems import respond
 from service.scheduling import LineFull
 from service.settings import Settings, is_address
+from service.token_bucket import TokenBucket
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
 """Target and headers of a request together."""
@@ -165,18 +166,13 @@ def _is_of_foreign_page(method: str, headers: list[tuple[bytes, bytes]]) -> bool
 
 
 class _Rates:
-    """A token bucket for each key: a minute's requests at once, then evenly over the minute."""
+    """For each key a minute's requests at once, then evenly over the minute."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: defaultdict[str, TokenBucket] = defaultdict(TokenBucket)
 
     def take(self, key: Key) -> int:
         """Take one request; return 0, or the whole seconds until there is one."""
         per_minute = key.requests_per_minute or self._per_minute
-        now = time.monotonic()
-        left, then = self._buckets.get(key.sha256, (per_minute, now))
-        left = min(per_minute, left + (now - then) * per_minute / 60)
-        taken = left >= 1
-        self._buckets[key.sha256] = (left - taken, now)
-        return 0 if taken else max(1, math.ceil((1 - left) * 60 / per_minute))
+        return math.ceil(self._buckets[key.sha256].take(per_minute, per_minute / 60))

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.headers import security_headers
+from service.token_bucket import TokenBucket
 
 _LOG: Final = logging.getLogger("xpro")
 _STRANGERS_LINES: Final = 100
@@ -95,20 +96,16 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 class _Allowance:
-    """A token bucket of log lines that counts those beyond."""
+    """Log lines for what strangers send; counts what has none."""
 
     def __init__(self) -> None:
-        self._left, self._then, self._beyond = float(_STRANGERS_LINES), time.monotonic(), 0
+        self._bucket, self._beyond = TokenBucket(), 0
 
     def take(self) -> bool:
         """Return whether there is a line to have."""
-        now = time.monotonic()
-        gained = (now - self._then) * _STRANGERS_LINES_PER_S
-        self._left, self._then = min(_STRANGERS_LINES, self._left + gained), now
-        taken = self._left >= 1
-        self._left -= taken
-        self._beyond += not taken
-        return taken
+        wait_s = self._bucket.take(_STRANGERS_LINES, _STRANGERS_LINES_PER_S)
+        self._beyond += wait_s > 0
+        return wait_s == 0
 
     def report(self) -> int:
         """Return how many lines were not to be had since the last report."""

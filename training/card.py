@@ -171,9 +171,10 @@ def _tell_change(judged: Mapping[str, Any]) -> str:
     change, bounds = judged["macro_auroc_change"], judged["macro_auroc_change_ci"]
     if change is None:
         return "cannot be told"
+    told = f"changes by {change:+z.4f}"
     if bounds is None:
-        return f"changes by {change:+.4f} (too few patients of some finding for an interval)"
-    return f"changes by {change:+.4f} (95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f})"
+        return f"{told} (too few patients of some finding for an interval)"
+    return f"{told} (95 % interval {bounds[0]:+z.4f} to {bounds[1]:+z.4f})"
 
 
 def _describe_limits(description: Mapping[str, Any]) -> str:

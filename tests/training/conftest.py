@@ -1,6 +1,8 @@
 """One smoke run for all tests that need a trained network."""
 
+import io
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,32 @@ def smoke(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Smoke
     train(config, data, cache, work / "run", work / "models" / "smoke")
     bundle = work / "models" / "smoke" / "1"
     return SmokeRun(config, data, cache, work / "cache", work / "run", bundle)
+
+
+@dataclass(frozen=True)
+class BareRun:
+    """Where a run and its bundle are, and what `train` printed."""
+
+    run: Path
+    bundle: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def bare(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BareRun:
+    """Run the chain asked for facts, neighbours and bfloat16 where the table tells only findings.
+
+    The table has no follow-ups; whether the processor has bfloat16 is its own affair.
+    """
+    work = tmp_path_factory.mktemp("bare")
+    options = ["--profile", "smoke", "--cache", work / "cache"]
+    changes = ["epochs=1", "warmup_epochs=0", "bootstrap_resamples=5", "fact_epochs=1"]
+    for change in (*changes, "history_share=0.4", "precision=mixed_bfloat16"):
+        options += ["--set", change]
+    paths = ["--data", drawn_folder, "--run", work / "run", "--out", work / "models"]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert call("train", *paths, *options) == 0
+    return BareRun(work / "run", work / "models" / "1", printed.getvalue())
 
 
 def call(*arguments: object) -> int:

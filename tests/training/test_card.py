@@ -64,6 +64,16 @@ def test_card_of_a_model_in_folds_tells_of_all_its_networks(card: str) -> None:
     assert f"patients, {fit}, {softened}, {onward}, seeds 20 to 23;" in card
     assert "Thresholds were chosen on answers out of 4 folds (Youden)" in card
     assert "on validation (which all 4 networks learnt from)" in card
+    assert "All but the error on test is of networks before they learnt from all" in card
+
+
+def test_card_of_networks_that_did_not_go_on_says_nothing_of_it(
+    description: dict[str, Any], report: dict[str, Any]
+) -> None:
+    description["recipe"]["refit_epochs"] = 0
+    card = write_card(description, {"test": report})
+    assert "on validation (which 3 of 4 networks learnt from)" in card
+    assert "all patients" not in card
 
 
 def test_card_of_a_single_network_tells_of_its_one_fit(
@@ -82,8 +92,9 @@ def test_card_of_a_single_network_tells_of_its_one_fit(
 def test_change_by_int8_without_an_interval_is_told_all_the_same(
     description: dict[str, Any], report: dict[str, Any]
 ) -> None:
-    description["int8"]["measured"]["validation"]["macro_auroc_change_ci"] = None
-    said = "changes by -0.0001 (too few patients of some finding for an interval)"
+    measured = description["int8"]["measured"]["validation"]
+    measured |= {"macro_auroc_change": -0.00003, "macro_auroc_change_ci": None}
+    said = "changes by +0.0000 (too few patients of some finding for an interval)"
     assert said in write_card(description, {"test": report})
 
 

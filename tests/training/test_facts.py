@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from contract.findings import FINDINGS
-from tests.training.conftest import SmokeRun, call
+from tests.training.conftest import BareRun, SmokeRun
 from training.config import read_config
 from training.errors import ConfigError
 from training.facts import ask_facts, config_for_facts, without_untold_facts
@@ -89,13 +89,7 @@ def test_fit_to_findings_begins_with_all_weights_of_that_to_facts_but_the_heads(
         assert same != ("head" in ours.path), ours.path
 
 
-def test_table_without_facts_trains_all_the_same_and_says_so(
-    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--profile", "smoke", "--set", "epochs=1", "--set", "bootstrap_resamples=5"]
-    options += ["--set", "warmup_epochs=0", "--set", "fact_epochs=1"]
-    paths = ["--data", drawn_folder, "--run", tmp_path / "run", "--out", tmp_path / "models"]
-    assert call("train", *paths, "--cache", tmp_path / "cache", *options) == 0
-    assert "0 of 96 images tell view, sex and age, too few" in capsys.readouterr().out
-    assert "view, sex" not in (tmp_path / "models" / "1" / "assets.extra" / "card.md").read_text()
-    assert not list((tmp_path / "run").rglob("facts"))
+def test_table_without_facts_trains_all_the_same_and_says_so(bare: BareRun) -> None:
+    assert "0 of 96 images tell view, sex and age, too few" in bare.printed
+    assert "view, sex" not in (bare.bundle / "assets.extra" / "card.md").read_text()
+    assert not list(bare.run.rglob("facts"))

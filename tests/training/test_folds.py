@@ -17,6 +17,7 @@ from training.data import read_folder
 from training.errors import ConfigError, DataError
 from training.metrics import mean_calibration_error
 from training.prepare import prepare_images
+from training.progress import REFIT
 from training.split import assign_folds
 from training.table import Row, stack_labels
 
@@ -25,9 +26,10 @@ FOLDS = 2
 
 @pytest.fixture(scope="module")
 def folded(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """Run the whole chain with two folds on drawn images."""
+    """Run the whole chain with two folds, whose networks go on with all patients."""
     work = tmp_path_factory.mktemp("folds")
-    config = read_config("smoke", [f"folds={FOLDS}", "epochs=2", "bootstrap_resamples=5"])
+    changes = [f"folds={FOLDS}", "epochs=2", "refit_epochs=1", "bootstrap_resamples=5"]
+    config = read_config("smoke", changes)
     data = read_folder(drawn_folder, config)
     cache = prepare_images(data.files, config.input_size, work / "cache")
     from training.chain import train
@@ -35,18 +37,6 @@ def folded(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Smok
     train(config, data, cache, work / "run", work / "models" / "folds")
     bundle = work / "models" / "folds" / "1"
     return SmokeRun(config, data, cache, work / "cache", work / "run", bundle)
-
-
-@pytest.fixture(scope="module")
-def refitted(folded: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """Run the same chain with networks that go on with all patients."""
-    work = tmp_path_factory.mktemp("refitted")
-    config = dataclasses.replace(folded.config, refit_epochs=1)
-    from training.chain import train
-
-    train(config, folded.data, folded.cache, work / "run", work / "models" / "refitted")
-    bundle = work / "models" / "refitted" / "1"
-    return dataclasses.replace(folded, config=config, run=work / "run", bundle=bundle)
 
 
 def rows_of(patients: int) -> list[Row]:
@@ -111,21 +101,25 @@ def test_out_of_fold_answers_are_those_of_the_member_that_never_saw_the_image(
         assert np.abs(stored[folds != fold] - answers[folds != fold]).max() > 1e-2
 
 
-def test_exported_network_answers_with_the_mean_of_its_members(folded: SmokeRun) -> None:
+def test_exported_network_answers_with_the_mean_of_its_members_after_they_went_on(
+    folded: SmokeRun,
+) -> None:
     from training.epoch import WEIGHTS
     from training.export import load_signature
     from training.network import build_network
 
     images = folded.cache.pixels[:3]
     answer = load_signature(folded.bundle)(image=images)
-    logits, widths = [], 0
+    member, before, after, widths = build_network(folded.config), [], [], 0
     for fold in range(FOLDS):
-        member = build_network(folded.config)
         member.load_weights(folded.run / f"member{fold}" / WEIGHTS)
+        before.append(member.predict_on_batch(images)["logits"])
+        member.load_weights(folded.run / f"member{fold}" / REFIT / WEIGHTS)
         own = member.predict_on_batch(images)
-        logits.append(own["logits"])
+        after.append(own["logits"])
         widths += own["embedding"].shape[1]
-    np.testing.assert_allclose(answer["logits"], np.mean(logits, axis=0), atol=1e-4)
+    np.testing.assert_allclose(answer["logits"], np.mean(after, axis=0), atol=1e-4)
+    assert np.abs(answer["logits"] - np.mean(before, axis=0)).max() > 1e-2
     maps = answer["activation_maps"].numpy()
     np.testing.assert_allclose(maps.mean(axis=(1, 2)), answer["logits"], atol=1e-4)
     assert answer["embedding"].shape == (3, widths)
@@ -171,8 +165,10 @@ def test_calibration_error_out_of_folds_is_of_images_that_the_calibration_was_no
 def test_card_tells_what_folds_did(folded: SmokeRun) -> None:
     card = (folded.bundle / "assets.extra" / "card.md").read_text()
     assert "Averages 2 networks `small`" in card
+    assert "2 epochs, then 1 epochs on all patients" in card
     assert "Thresholds were chosen on answers out of 2 folds" in card
-    assert "on validation (which 1 of 2 networks learnt from)" in card
+    assert "All but the error on test is of networks before they learnt from all" in card
+    assert "on validation (which all 2 networks learnt from)" in card
     assert "chosen on validation" not in card
 
 
@@ -181,7 +177,7 @@ def test_report_on_the_bundle_says_that_members_have_learnt_where_its_points_wer
 ) -> None:
     given = ["--data", folded.data.folder, "--cache", folded.cache_folder]
     assert call("evaluate", folded.bundle, *given, "--report", tmp_path / "r") == 0
-    assert "that 1 of 2 networks have learnt from" in (tmp_path / "r" / "report.html").read_text()
+    assert "that all 2 networks have learnt from" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_comparison_says_that_members_have_learnt_from_validation(
@@ -194,75 +190,46 @@ def test_comparison_says_that_members_have_learnt_from_validation(
     assert capsys.readouterr().out.count(said) == 2
 
 
-def test_finished_members_are_not_fitted_again(folded: SmokeRun) -> None:
+def test_finished_members_are_not_fitted_again_and_need_not_go_on(
+    folded: SmokeRun, tmp_path: Path
+) -> None:
+    from training.epoch import WEIGHTS
+    from training.fit import load_best
     from training.folds import fit_folds
-
-    before = (folded.run / "member0" / "state.npz").stat().st_mtime_ns
-    fit_folds(folded.config, folded.data.split, folded.cache, folded.run)
-    assert (folded.run / "member0" / "state.npz").stat().st_mtime_ns == before
-
-
-def test_networks_that_go_on_with_all_patients_answer_out_of_fold_as_before(
-    folded: SmokeRun, refitted: SmokeRun
-) -> None:
-    for file in ("out_of_fold.npy", "best.weights.h5"):
-        for fold in range(FOLDS):
-            before, after = (one.run / f"member{fold}" / file for one in (folded, refitted))
-            assert before.read_bytes() == after.read_bytes()
-    before, after = (one.run / "calibration.json" for one in (folded, refitted))
-    assert before.read_bytes() == after.read_bytes()
-
-
-def test_networks_that_went_on_with_all_patients_are_the_ones_exported(
-    refitted: SmokeRun,
-) -> None:
-    from training.export import load_signature
     from training.network import build_network
 
-    images = refitted.cache.pixels[:3]
-    member = build_network(refitted.config)
-    logits = {}
-    for file in ("best.weights.h5", "refit/best.weights.h5"):
-        each = []
-        for fold in range(FOLDS):
-            member.load_weights(refitted.run / f"member{fold}" / file)
-            each.append(member.predict_on_batch(images)["logits"])
-        logits[file] = np.mean(each, axis=0)
-    answer = load_signature(refitted.bundle)(image=images)["logits"]
-    np.testing.assert_allclose(answer, logits["refit/best.weights.h5"], atol=1e-4)
-    assert np.abs(answer - logits["best.weights.h5"]).max() > 1e-2
+    run = tmp_path / "run"
+    shutil.copytree(folded.run, run)
+    left = (run / "member0" / "state.npz").stat().st_mtime_ns
+    config = dataclasses.replace(folded.config, refit_epochs=0)
+    fit_folds(config, folded.data.split, folded.cache, run)
+    assert (run / "member0" / "state.npz").stat().st_mtime_ns == left
+    images, member, logits = folded.cache.pixels[:3], build_network(config), []
+    for fold in range(FOLDS):
+        member.load_weights(run / f"member{fold}" / WEIGHTS)
+        logits.append(member.predict_on_batch(images)["logits"])
+    mean = load_best(config, run).predict_on_batch(images)["logits"]
+    np.testing.assert_allclose(mean, np.mean(logits, axis=0), atol=1e-4)
 
 
 def test_going_on_begins_from_all_weights_of_the_fit_before_it(
-    refitted: SmokeRun, tmp_path: Path
+    folded: SmokeRun, tmp_path: Path
 ) -> None:
     from training.epoch import WEIGHTS
     from training.folds import learnt_rows, refit
     from training.losses import share_of_positives
     from training.network import build_network
 
-    rows = learnt_rows(refitted.data.split)
-    shutil.copy(refitted.run / "member1" / WEIGHTS, tmp_path)
-    config = dataclasses.replace(refitted.config, folds=0, learning_rate=1e-12)
+    rows = learnt_rows(folded.data.split)
+    shutil.copy(folded.run / "member1" / WEIGHTS, tmp_path)
+    config = dataclasses.replace(folded.config, folds=0, learning_rate=1e-12)
     shares = share_of_positives(stack_labels(rows))
-    refit(config, rows, refitted.cache, tmp_path, shares)
+    refit(config, rows, folded.cache, tmp_path, shares)
     before, after = build_network(config), build_network(config)
     before.load_weights(tmp_path / WEIGHTS)
     after.load_weights(tmp_path / "refit" / WEIGHTS)
     for one, other in zip(before.trainable_weights, after.trainable_weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6, err_msg=one.path)
-
-
-def test_card_tells_that_networks_went_on_with_all_patients(
-    refitted: SmokeRun, tmp_path: Path
-) -> None:
-    card = (refitted.bundle / "assets.extra" / "card.md").read_text()
-    assert "2 epochs, then 1 epochs on all patients" in card
-    assert "All but the error on test is of networks before they learnt from all" in card
-    assert "on validation (which all 2 networks learnt from)" in card
-    given = ["--data", refitted.data.folder, "--cache", refitted.cache_folder]
-    assert call("evaluate", refitted.bundle, *given, "--report", tmp_path / "r") == 0
-    assert "that all 2 networks have learnt from" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_every_member_is_quantised_but_for_its_first_and_last_convolution(

@@ -38,9 +38,9 @@ def finish(*arguments: str) -> tuple[int, str]:
     return process.returncode, errors
 
 
-def kill_and_resume(run: Path, history: Path, begin: list[str]) -> None:
-    """Begin a run, kill it with SIGKILL in the middle and resume it to its end."""
-    process = start(*begin)
+def kill(history: Path, *arguments: str) -> None:
+    """Begin or resume a run and kill it with SIGKILL in the middle of the fit of a history."""
+    process = start(*arguments)
     deadline = time.monotonic() + TIMEOUT_S
     while not history.exists() or len(history.read_text().splitlines()) < 3:
         assert process.poll() is None, process.stderr.read()
@@ -54,8 +54,6 @@ def kill_and_resume(run: Path, history: Path, begin: list[str]) -> None:
     assert f"{name}: " in errors
     assert "tensorflow" not in errors.lower(), errors
     assert len(history.read_text().splitlines()) <= EPOCHS, "the kill came too late to prove much"
-    code, errors = finish("resume", str(run))
-    assert code == 0, errors
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +61,13 @@ def folder(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Hold `killed`, a run ended by SIGKILL in the middle and then resumed, and `whole`."""
     folder = tmp_path_factory.mktemp("resume")
     (folder / "drawn").symlink_to(drawn_folder)
-    code, errors = finish(*command(folder, "whole"))
-    assert code == 0, errors
+    whole = start(*command(folder, "whole"))  # beside the other, for the sake of time
     run = folder / "killed" / "run"
-    kill_and_resume(run, run / "history.csv", command(folder, "killed"))
+    kill(run / "history.csv", *command(folder, "killed"))
+    code, errors = finish("resume", str(run))
+    assert code == 0, errors
+    errors = whole.communicate(timeout=TIMEOUT_S)[1]
+    assert whole.returncode == 0, errors
     return folder
 
 
@@ -82,33 +83,30 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one_in_every_byte(
     assert read(folder / "killed") == read(folder / "whole")
 
 
-@pytest.fixture(scope="module")
-def members(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hold `whole`, a run in two folds that begins with facts and goes on with all patients."""
-    folder = tmp_path_factory.mktemp("members")
-    (folder / "drawn").mkdir()
-    (folder / "drawn" / "images").symlink_to(drawn_folder / "images")
+def test_members_of_a_run_killed_thrice_end_with_it_and_resume_to_the_same(
+    drawn_folder: Path, tmp_path: Path
+) -> None:
+    """Killed in the fit to facts, in that to findings, and while it goes on with all patients."""
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "images").symlink_to(drawn_folder / "images")
     head, *lines = (drawn_folder / "Data_Entry_drawn.csv").read_text().splitlines()
     told = [
         f"{line},{20 + n % 60},{'MF'[n % 2]},{'AP PA'.split()[n % 2]}"
         for n, line in enumerate(lines)
     ]
     head += ",Patient Age,Patient Gender,View Position"
-    (folder / "drawn" / "Data_Entry_told.csv").write_text("\n".join([head, *told]) + "\n")
-    code, errors = finish(*command(folder, "whole", *IN_MEMBERS))
+    (tmp_path / "drawn" / "Data_Entry_told.csv").write_text("\n".join([head, *told]) + "\n")
+    whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
+    code, errors = finish(*command(tmp_path, "whole", *IN_MEMBERS))
     assert code == 0, errors
-    return folder
-
-
-@pytest.mark.parametrize("killed_in", ["member0", "member0/facts", "member0/refit"])
-def test_members_of_a_killed_run_end_with_it_and_resume_to_the_same(
-    members: Path, killed_in: str
-) -> None:
-    name = f"killed in {Path(killed_in).name}"
-    run = members / name / "run"
-    kill_and_resume(run, run / killed_in / "history.csv", command(members, name, *IN_MEMBERS))
+    member = killed / "member0"
+    kill(member / "facts" / "history.csv", *command(tmp_path, "killed", *IN_MEMBERS))
+    kill(member / "history.csv", "resume", str(killed))
+    kill(member / "refit" / "history.csv", "resume", str(killed))
+    code, errors = finish("resume", str(killed))
+    assert code == 0, errors
     for file in ("best.weights.h5", "member1/out_of_fold.npy", "calibration.json"):
-        assert (run / file).read_bytes() == (members / "whole" / "run" / file).read_bytes()
+        assert (killed / file).read_bytes() == (whole / file).read_bytes()
 
 
 def test_resumed_run_ends_in_its_bundle(folder: Path) -> None:
