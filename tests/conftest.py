@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -48,6 +48,8 @@ class Service:
     """`python -m service` in a process of its own, on a free port of 127.0.0.1."""
 
     command = (sys.executable, "-m", "service")
+    _ending: ClassVar[list[subprocess.Popen[bytes]]] = []
+    """Services end while the next one starts: to drain takes seconds that hundreds would add up."""
 
     def __init__(self, log: Path, **settings: str) -> None:
         port = free_port()
@@ -83,11 +85,19 @@ class Service:
         trace: TracebackType | None,
     ) -> None:
         self.client.close()
+        self.wait_for_ends()
         self.process.terminate()
-        try:
-            self.process.wait(40)
-        finally:
-            self.process.kill()
+        self._ending.append(self.process)
+
+    @classmethod
+    def wait_for_ends(cls) -> None:
+        """Wait for those that were told to end; fails where one does not within 40 seconds."""
+        for process in cls._ending:
+            try:
+                process.wait(40)
+            finally:
+                process.kill()
+        cls._ending.clear()
 
     def predict(self, data: bytes, name: str = "image", **params: str) -> httpx.Response:
         return self.client.post("/predict", files={"file": (name, data)}, params=params)
@@ -122,6 +132,12 @@ def post_raw(url: str, request: bytes) -> tuple[int, bytes]:
             answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_services() -> Iterator[None]:
+    yield
+    Service.wait_for_ends()
 
 
 @pytest.fixture(scope="session")

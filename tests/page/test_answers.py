@@ -293,6 +293,7 @@ def test_a_full_service_is_asked_again_until_it_answers(open_page, start_service
 def test_a_service_that_is_gone_is_said_so(open_page, start_service, drawn_png):
     with start_service() as gone:
         visit = open_page(url=gone.url)
+    gone.wait_for_ends()
     visit.drop(drawn_png)
     visit.finish()
     assert "cannot be reached" in visit.page.inner_text("#refusal")
@@ -304,6 +305,7 @@ def test_after_a_lost_service_all_files_are_sent_again_by_one_click(
 ):
     with start_service() as gone:
         visit = open_page(url=gone.url)
+    gone.wait_for_ends()
     files = [File(f"{number}.png", drawn_png.data) for number in range(6)]
     visit.drop(drawn_dicom, *files)
     visit.finish(7)

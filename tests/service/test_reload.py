@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from resource import RLIMIT_NOFILE, prlimit
 
@@ -168,20 +169,23 @@ def test_a_version_that_cannot_even_be_looked_through_does_not_end_the_watch(sta
         wait_until(lambda: served(service) == "3")
 
 
-@pytest.mark.parametrize("left", [0, 1, 3])
-def test_a_model_is_not_refused_because_the_service_has_no_file_left_to_open(
-    start_service, models, left
-):
-    with start_service(XPRO_MODEL_DIR=str(models)) as service:
-        before = prlimit(service.process.pid, RLIMIT_NOFILE)
-        opened = {int(one.name) for one in Path(f"/proc/{service.process.pid}/fd").iterdir()}
-        free = [number for number in range(1000) if number not in opened]
-        prlimit(service.process.pid, RLIMIT_NOFILE, (free[left], before[1]))
+def test_a_model_is_not_refused_because_the_service_has_no_file_left_to_open(start_service, models):
+    with ExitStack() as stack:
+        services = [
+            stack.enter_context(start_service(XPRO_MODEL_DIR=str(models))) for _ in range(3)
+        ]
+        before = prlimit(services[0].process.pid, RLIMIT_NOFILE)
+        for service, left in zip(services, (0, 1, 3), strict=True):
+            opened = {int(one.name) for one in Path(f"/proc/{service.process.pid}/fd").iterdir()}
+            free = [number for number in range(1000) if number not in opened]
+            prlimit(service.process.pid, RLIMIT_NOFILE, (free[left], before[1]))
         place(models, 2)
         time.sleep(7)  # three looks
-        prlimit(service.process.pid, RLIMIT_NOFILE, before)
-        wait_until(lambda: served(service) == "2")
-        assert "model_refused" not in service.log()
+        for service in services:
+            prlimit(service.process.pid, RLIMIT_NOFILE, before)
+        for service in services:
+            wait_until(lambda service=service: served(service) == "2")
+            assert "model_refused" not in service.log()
 
 
 def test_a_folder_that_vanishes_changes_nothing(start_service, models, png):

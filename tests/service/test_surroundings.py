@@ -25,10 +25,11 @@ def test_a_start_asks_no_other_host_and_leaves_nothing_in_the_home_folder(start_
     home.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
-        with start_service(HOME=str(home), https_proxy=address, http_proxy=address):
+        with start_service(HOME=str(home), https_proxy=address, http_proxy=address) as service:
             proxy.settimeout(3)
             with pytest.raises(TimeoutError):
                 proxy.accept()
+        service.wait_for_ends()
     assert list(home.iterdir()) == []
 
 
